@@ -1,0 +1,1 @@
+"""What changed: statistics, evaluations, alarms, attribution, labels and playbooks."""

@@ -1,0 +1,73 @@
+"""Budgets: what a release may cost on a hardware target, and the waivers that allow it to cost more for a while."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from fleet.models.devices import HardwareTarget, Workload
+from fleet.models.people import Role, User
+from fleet.models.releases import Release
+
+
+class Limit(models.TextChoices):
+    """The limits that a budget may set, by the name that the API, waivers and findings use; upper limits all."""
+
+    LATENCY_P95_MS = "latency_p95_ms", "p95 latency (ms)"
+    LATENCY_P99_MS = "latency_p99_ms", "p99 latency (ms)"
+    ENERGY_MJ = "energy_mj", "Energy per inference (mJ)"
+    POWER_W = "power_w", "Sustained power (W)"
+    MEMORY_MB = "memory_mb", "Memory (MB)"
+    TEMPERATURE_C = "temperature_c", "Temperature ceiling (°C)"
+    BOOT_S = "boot_s", "Boot time (s)"
+    FALLBACK_RATE = "fallback_rate", "Fallback rate"
+    ERROR_RATE = "error_rate", "Error rate"
+    ACCURACY_DROP = "accuracy_drop", "Accuracy drop"
+
+
+class Budget(models.Model):
+    """One version of the budget contract of a workload on a hardware target; a change writes a new version."""
+
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="budgets")
+    hardware_target = models.ForeignKey(HardwareTarget, on_delete=models.PROTECT, related_name="budgets")
+    version = models.PositiveIntegerField()
+    # {limit: number}: a hard limit fails a release outright.
+    hard_limits = models.JSONField(default=dict)
+    # {limit: number}: a preference that is missed is shown and never blocks.
+    soft_limits = models.JSONField(default=dict, blank=True)
+    # {metric of drift.stats.metrics: largest tolerated effect}, on the metric's own scale (0.05 = 5 % for ratios).
+    margins = models.JSONField(default=dict, blank=True)
+    rollback_criteria = models.TextField(blank=True, default="")
+    # Board roles who may waive a limit, in the order in which they are asked.
+    escalation_path = ArrayField(models.CharField(max_length=20, choices=Role.choices), default=list, blank=True)
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["workload", "hardware_target", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["workload", "hardware_target", "version"], name="budget_version_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workload.slug} on {self.hardware_target.slug}, version {self.version}"
+
+
+class Waiver(models.Model):
+    """Leave to exceed one limit with one release on one hardware target until a date."""
+
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="waivers")
+    hardware_target = models.ForeignKey(HardwareTarget, on_delete=models.PROTECT, related_name="waivers")
+    # A Limit, or "qualification" for a failed or missing device-CI gate.
+    limit = models.CharField(max_length=32)
+    reason = models.TextField()
+    requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="waivers_requested")
+    approver = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="waivers_approved")
+    approved_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.limit} of {self.release} on {self.hardware_target.slug}"

@@ -1,0 +1,1 @@
+"""What to do: change records, the device-CI gate, stages, lanes, recommendations, approvals, evidence and delivery."""
