@@ -1,0 +1,102 @@
+"""Evaluations of the fleet, their findings, and retrospectives over stored history."""
+
+from django.db import models
+
+from fleet.models import HardwareTarget, Release, User, Workload
+
+
+class Progress(models.TextChoices):
+    """How far a long computation has come."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class Evaluation(models.Model):
+    """One run of a statistical method over the fleet, with all that is needed to run it again."""
+
+    class Kind(models.TextChoices):
+        """Which question was asked."""
+
+        BOARD = "board", "Fleet-wide drift board"
+        SLOW_DRIFT = "slow_drift", "Slow drift"
+        CREEP = "creep", "Creep against the anchor release"
+
+    kind = models.CharField(max_length=16, choices=Kind)
+    status = models.CharField(max_length=8, choices=Progress, default=Progress.QUEUED)
+    as_of = models.DateTimeField()
+    parameters = models.JSONField(default=dict)
+    code_version = models.CharField(max_length=64)
+    cells_total = models.PositiveIntegerField(default=0)
+    cells_done = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-as_of", "-id"]
+        indexes = [models.Index(fields=["kind", "-as_of"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} as of {self.as_of:%Y-%m-%d %H:%M}"
+
+
+class Finding(models.Model):
+    """What one evaluation says of one metric of one release on one hardware target."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="findings")
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="findings")
+    # What it was compared with; null where a period was compared with an earlier one of the same release.
+    baseline_release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    hardware_target = models.ForeignKey(HardwareTarget, null=True, blank=True, on_delete=models.PROTECT)
+    metric = models.CharField(max_length=48)
+    verdict = models.CharField(max_length=16)
+    effect = models.FloatField(null=True)
+    lower = models.FloatField(null=True)
+    upper = models.FloatField(null=True)
+    standard_error = models.FloatField(null=True)
+    p_value = models.FloatField(null=True)
+    # Benjamini-Hochberg adjusted over all cells of the evaluation.
+    q_value = models.FloatField(null=True)
+    n_treated = models.PositiveIntegerField(default=0)
+    n_control = models.PositiveIntegerField(default=0)
+    completeness = models.FloatField(null=True)
+    attribution = models.JSONField(null=True, blank=True)
+    reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["evaluation", "q_value"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["evaluation", "release", "baseline_release", "hardware_target", "metric"],
+                nulls_distinct=False,
+                name="finding_once_per_cell",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric} of {self.release}"
+
+
+class Retrospective(models.Model):
+    """One run of the rollout engine over stored history: what would this policy have said?"""
+
+    request = models.JSONField()
+    status = models.CharField(max_length=8, choices=Progress, default=Progress.QUEUED)
+    looks_total = models.PositiveIntegerField(default=0)
+    looks_done = models.PositiveIntegerField(default=0)
+    result = models.JSONField(null=True, blank=True)
+    error = models.TextField(blank=True, default="")
+    code_version = models.CharField(max_length=64)
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"retrospective {self.pk}"

@@ -1,0 +1,1 @@
+"""The only writers of the drift app, one file per subject."""
