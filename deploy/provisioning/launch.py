@@ -1,0 +1,61 @@
+"""Starts one program as the service account, inside a root folder if told so: `python launch.py OPTIONS -- COMMAND`.
+
+As root this is chroot and setuid. As anyone else a user namespace with that one account in it gives the right to chroot;
+it is left with the exec, so the program itself runs without privileges. Runs as its own process because Python
+older than 3.12 cannot unshare, and because nothing of the caller must be changed.
+"""
+
+import argparse
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+MS_BIND, MS_REC = 0x1000, 0x4000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", type=Path, help="folder that becomes /")
+    parser.add_argument("--uid", type=int, required=True)
+    parser.add_argument("--gid", type=int, required=True)
+    parser.add_argument("--disguise", action="store_true", help="stay the caller in the file system, be uid to the program")
+    parser.add_argument("--cwd", default="/")
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+
+    if options.disguise or os.geteuid() != 0:
+        enter_user_namespace(options.uid, options.gid, mounts=options.root is not None)
+        if options.root is not None:
+            _call("mount", b"/dev", bytes(options.root / "dev"), None, MS_BIND | MS_REC, None)
+    if options.root is not None:
+        os.chroot(options.root)
+    os.chdir(options.cwd)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(options.gid, options.gid, options.gid)
+        os.setresuid(options.uid, options.uid, options.uid)
+    os.umask(0o077)
+    os.execvp(options.command[0], options.command)
+
+
+def enter_user_namespace(uid: int, gid: int, *, mounts: bool) -> None:
+    """Move into a user namespace in which the caller is called `uid` and `gid`, with its own mounts when asked for."""
+    outer_uid, outer_gid = os.geteuid(), os.getegid()
+    _call("unshare", CLONE_NEWUSER | (CLONE_NEWNS if mounts else 0))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {outer_uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {outer_gid} 1")
+
+
+def _call(name: str, *arguments: object) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        sys.exit(f"{name}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Where server programs come from and as whom they run: installed on this machine, or inside a root folder under .local."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from provisioning.console import CannotProvision
+from provisioning.state import State
+
+LAUNCH = Path(__file__).with_name("launch.py")
+# PostgreSQL refuses to run as root. Where no account suggests itself, an id that Debian gives to no account is used.
+UNNAMED_ACCOUNT = 65432
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user and group that own the data and run the servers; `disguise` when root only bears their name."""
+
+    uid: int
+    gid: int
+    disguise: bool = False
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A set of server programs: `root` is the folder they see as /, or None for the machine's own."""
+
+    state: State
+    account: Account
+    root: Path | None = None
+
+    @property
+    def services(self) -> Path:
+        """The folder, seen from outside, that holds the servers' data."""
+        return self.root / "srv" / "ridgeline" if self.root else self.state.services
+
+    def inside(self, path: Path) -> str:
+        """The same path as the programs see it."""
+        return f"/{path.relative_to(self.root)}" if self.root else str(path)
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The full command that runs `arguments` as the service account in the right root."""
+        launch = [sys.executable, str(LAUNCH), f"--uid={self.account.uid}", f"--gid={self.account.gid}"]
+        if self.root:
+            launch.append(f"--root={self.root}")
+        if self.account.disguise:
+            launch.append("--disguise")
+        return [*launch, "--", *arguments]
+
+    def run(self, arguments: Sequence[str], env: dict[str, str] | None = None) -> str:
+        """Run a short command to its end and return what it printed; CannotProvision with its words when it fails."""
+        result = subprocess.run(
+            self.command(arguments), env=_environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if result.returncode != 0:
+            words = " ".join((result.stderr or result.stdout).split()) or f"exit status {result.returncode}"
+            raise CannotProvision(f"{Path(arguments[0]).name} failed: {words}")
+        return result.stdout
+
+    def start(self, arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a server that outlives this process, in a session of its own, so that Ctrl-C here does not reach it."""
+        return subprocess.Popen(
+            self.command(arguments),
+            env=_environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder that belongs to the service account alone, with the folders above it passable."""
+        self.services.mkdir(parents=True, exist_ok=True)
+        self.services.chmod(0o755)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.give(folder)
+
+    def give(self, path: Path) -> None:
+        """Make the service account the owner of a file or folder."""
+        if os.geteuid() == 0 and not self.account.disguise:
+            os.chown(path, self.account.uid, self.account.gid)
+
+
+def installed(state: State) -> Programs:
+    """The machine's own programs, with data under .local/services."""
+    if os.geteuid() != 0:
+        return Programs(state, Account(os.geteuid(), os.getegid()))
+    account = _account_for_root(state)
+    if not _can_reach(state.folder, account):
+        # A checkout in root's own home, say: root passes itself off as the account, if the kernel lets it.
+        account = Account(account.uid, account.gid, disguise=True)
+        if not _can_reach(state.folder, account):
+            raise CannotProvision(f"the account {account.uid} that would run PostgreSQL cannot enter {state.folder}.")
+    return Programs(state, account)
+
+
+def in_root(state: State, root: Path) -> Programs:
+    """The programs of a Debian root, with data in /srv/ridgeline inside it."""
+    if os.geteuid() == 0:
+        return Programs(state, _account_for_root(state), root)
+    programs = Programs(state, Account(os.geteuid(), os.getegid()), root)
+    if subprocess.run(programs.command(["/bin/sh", "-c", ":"]), capture_output=True).returncode != 0:
+        raise CannotProvision("this kernel gives ordinary users no user namespaces, so the Debian root needs root or sudo.")
+    return programs
+
+
+def find(name: str, folders: Sequence[Path] = ()) -> Path | None:
+    """The newest program called `name` in the given folders, else on PATH or in the system's sbin folders."""
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"]))
+    return Path(found) if found else None
+
+
+def _account_for_root(state: State) -> Account:
+    """Who runs the servers when root asks: the owner of the existing data, of the checkout, or `postgres`."""
+    for path in [*state.folder.glob("*/postgres/data"), *state.folder.glob("root/srv/ridgeline/postgres/data"), state.folder]:
+        owner = path.stat()
+        if owner.st_uid != 0:
+            return Account(owner.st_uid, owner.st_gid)
+    try:
+        entry = pwd.getpwnam("postgres")
+    except KeyError:
+        return Account(UNNAMED_ACCOUNT, UNNAMED_ACCOUNT)
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _can_reach(folder: Path, account: Account) -> bool:
+    probe = Programs(State(folder), account).command(["/bin/sh", "-c", 'cd "$0"', str(folder)])
+    return subprocess.run(probe, capture_output=True).returncode == 0
+
+
+def _environment(extra: dict[str, str] | None) -> dict[str, str]:
+    """A small, known environment: the caller's PG* variables and locale must not steer the private servers."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": "/", **(extra or {})}
