@@ -1,0 +1,1 @@
+"""The REST API of the drift app, one file per resource."""
