@@ -1,5 +1,6 @@
 """The private PostgreSQL cluster: made, started, given its role and the timescaledb extension, stopped."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ from provisioning.state import free_port, write_private
 START_SECONDS = 120  # a cluster from a crashed machine replays its log first
 STOP_SECONDS = 60
 ROLE = DATABASE = "ridgeline"
+DEMO_DATABASE = "ridgeline_demo"  # an example fleet never mixes with a real one
 
 # fsync and synchronous_commit stay on: what the product has acknowledged is on disk.
 SETTINGS = """\
@@ -42,12 +44,16 @@ SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname
 ALTER ROLE {role} LOGIN CREATEDB PASSWORD '{password}';
 \\connect template1
 CREATE EXTENSION IF NOT EXISTS timescaledb;
+"""
+PREPARE_DATABASE = """\
 \\connect postgres
 SELECT 'CREATE DATABASE {database} OWNER {role}'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{database}') \\gexec
 \\connect {database}
 CREATE EXTENSION IF NOT EXISTS timescaledb;
 """
+# What the marker of a prepared server holds: a newer set-up prepares an older one's server again.
+PREPARATION = hashlib.sha256((PREPARE_SERVER + PREPARE_DATABASE + DEMO_DATABASE).encode()).hexdigest()
 
 
 class Postgres:
@@ -100,7 +106,7 @@ class Postgres:
         port = self.port()
         known = re.fullmatch(rf"postgres://{ROLE}:([^@]+)@127\.0\.0\.1:(\d+)/{DATABASE}", url or "")
         password = known[1] if known else secrets.token_urlsafe(24)
-        if not known or not self.ready_marker.exists():
+        if not known or not self._is_prepared():
             self._prepare_server(password)
         return f"postgres://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}", started
 
@@ -164,6 +170,9 @@ class Postgres:
                 raise CannotProvision(f"PostgreSQL was not ready after {START_SECONDS} s; see {self.log}.")
             time.sleep(0.05)
 
+    def _is_prepared(self) -> bool:
+        return self.ready_marker.exists() and self.ready_marker.read_text() == PREPARATION
+
     def _is_ready(self) -> bool:
         """The server writes its state into line 8 of its pid file."""
         try:
@@ -174,7 +183,8 @@ class Postgres:
 
     def _prepare_server(self, password: str) -> None:
         script = self.folder / "prepare.sql"
-        write_private(script, PREPARE_SERVER.format(role=ROLE, database=DATABASE, password=password))
+        databases = [PREPARE_DATABASE.format(role=ROLE, database=name) for name in (DATABASE, DEMO_DATABASE)]
+        write_private(script, PREPARE_SERVER.format(role=ROLE, password=password) + "".join(databases))
         self.programs.give(script)
         connection = f"host=127.0.0.1 port={self.port()} user=postgres dbname=postgres"
         try:
@@ -184,7 +194,7 @@ class Postgres:
             )
         finally:
             script.unlink()
-        self.ready_marker.touch()
+        self.ready_marker.write_text(PREPARATION)
 
 
 def major_version(binaries: Path) -> int:

@@ -22,6 +22,7 @@ class State:
         self.log = folder / "log"
         self.root = folder / "root"
         self.services = folder / "services"
+        self.run = folder / "run"
 
     @classmethod
     def of_checkout(cls) -> "State":

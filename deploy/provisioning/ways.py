@@ -31,11 +31,14 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stands after provisioning: the two URLs, and the titles of the servers that this run started."""
+    """What stands after provisioning: the two URLs, the titles of the servers that this run started, and whether the
+    servers are private ones rather than the caller's."""
 
     database_url: str
     redis_url: str
     started: tuple[str, ...]
+    private_database: bool
+    private_redis: bool
 
 
 def up(state: State) -> Outcome:
@@ -56,7 +59,13 @@ def up(state: State) -> Outcome:
                 started.append(fresh)
         if any(known.get(name) != url for name, url in private.items()) or not state.env_file.exists():
             state.write_env(private)
-        return Outcome(database_url or private["DATABASE_URL"], redis_url or private["REDIS_URL"], tuple(started))
+        return Outcome(
+            database_url=database_url or private["DATABASE_URL"],
+            redis_url=redis_url or private["REDIS_URL"],
+            started=tuple(started),
+            private_database=database_url is None,
+            private_redis=redis_url is None,
+        )
 
 
 def down(state: State, titles: tuple[str, ...] | None = None) -> list[str]:
