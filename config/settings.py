@@ -126,6 +126,9 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = Path(env("RIDGELINE_ARTIFACT_DIR", default=str(LOCAL_DIR / "artifacts")))
+ARTIFACT_MAX_BYTES = env.int("RIDGELINE_ARTIFACT_MAX_BYTES", default=4 << 30)
+# Refuse to publish a release with an artifact that no registered key has signed.
+REQUIRE_SIGNED_ARTIFACTS = env.bool("RIDGELINE_REQUIRE_SIGNED_ARTIFACTS", default=False)
 
 # --- database -------------------------------------------------------------------------------------------------------
 # PgBouncer in transaction mode is supported: no session state, no server-side cursors, no temp tables across statements.

@@ -60,6 +60,8 @@ class EnrollmentKey(models.Model):
     requires_approval = models.BooleanField(default=False)
     # Lets a device name a hardware target or region that is not registered yet, which then is.
     may_register_labels = models.BooleanField(default=False)
+    # Lets a device that is already enrolled get a further token; without it a known serial is refused (409).
+    allows_reenrollment = models.BooleanField(default=False)
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -67,6 +69,12 @@ class EnrollmentKey(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(max_uses__isnull=True) | models.Q(uses__lte=models.F("max_uses")),
+                name="enrollment_key_uses_within_limit",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

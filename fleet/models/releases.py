@@ -97,7 +97,9 @@ class Artifact(models.Model):
     # Path below MEDIA_ROOT; empty where only the description of an artifact kept elsewhere was registered (see url).
     path = models.CharField(max_length=255, blank=True, default="")
     url = models.URLField(blank=True, default="")
+    # Ed25519, over the file itself ("content") or over its raw SHA-256 digest ("sha256").
     signature = models.BinaryField(null=True, blank=True)
+    signature_form = models.CharField(max_length=8, blank=True, default="")
     signing_key = models.ForeignKey(SigningKey, null=True, blank=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField()
 
