@@ -14,7 +14,10 @@ app.autodiscover_tasks()
 # Every periodic task of the product stands here, so that one file answers "what runs by itself, and how often?".
 app.conf.beat_schedule = {
     "fold dirty buckets into the tiers": {"task": "telemetry.tasks.fold_tiers", "schedule": 10.0},
-    "drop chunks past their retention": {"task": "telemetry.tasks.apply_retention", "schedule": crontab(hour=3, minute=10)},
+    "drop chunks past their retention": {
+        "task": "telemetry.tasks.apply_retention",
+        "schedule": crontab(hour=3, minute=10),
+    },
     "audit raw rows against roll-ups": {"task": "telemetry.tasks.audit_tiers", "schedule": crontab(hour=3, minute=40)},
     "evaluate running rollouts": {"task": "rollouts.tasks.evaluate_rollouts", "schedule": 10.0},
     "advance deliveries": {"task": "rollouts.tasks.advance_deliveries", "schedule": 10.0},

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from fleet.models import Device, Release, User, Workload
+from fleet.models import Device, Release, Workload
 
 
 class Sampling(models.TextChoices):

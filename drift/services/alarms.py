@@ -47,7 +47,7 @@ class Sighting:
 
 @transaction.atomic
 def raise_alarm(sighting: Sighting, *, now: datetime) -> tuple[Alarm, bool]:
-    """Open an alarm, or note on the open one that the trouble was seen again; returns the alarm and whether it is new."""
+    """Open an alarm, or refresh the open one of the same trouble; returns the alarm and whether it is new."""
     seen = _see_again(sighting, now=now)
     if seen:
         return seen, False
@@ -89,7 +89,9 @@ def _see_again(sighting: Sighting, *, now: datetime) -> Alarm | None:
 
 def acknowledge(alarm: Alarm, *, user: User, note: str = "", now: datetime) -> Alarm:
     """Say that somebody looks after the alarm; 409 unless it is open."""
-    return _move(alarm, (Alarm.State.OPEN,), Alarm.State.ACKNOWLEDGED, user=user, kind="acknowledged", text=note, now=now)
+    return _move(
+        alarm, (Alarm.State.OPEN,), Alarm.State.ACKNOWLEDGED, user=user, kind="acknowledged", text=note, now=now
+    )
 
 
 def close(alarm: Alarm, *, user: User, reason: str, now: datetime) -> Alarm:

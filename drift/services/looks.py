@@ -160,9 +160,7 @@ def look_at(
         stopped_lanes=list(plan.stopped_lanes),
         metrics=[_metric_input(plan, name, baseline, cumulative, recent) for name in judged_metrics(plan)],
         shapes=[
-            shape
-            for name in plan.shapes
-            if (shape := _shape_input(name, baseline, cumulative, recent)) is not None
+            shape for name in plan.shapes if (shape := _shape_input(name, baseline, cumulative, recent)) is not None
         ],
         reporting=[int(count > 0) for count in cumulative.scatter(lambda arm: arm.period.count.astype(float), 0.0)],
         hard_limits=_hard_limits(plan, cumulative),
@@ -179,7 +177,7 @@ def replay(inputs: dict[str, Any]) -> LookResult:
 
 
 def judged_metrics(plan: LookPlan) -> list[str]:
-    """The guardrails, and whatever else the budgets name; in the registry's order, so that input order never matters."""
+    """The guardrails and whatever else the budgets name, in the registry's order: the order given never matters."""
     named = {name for margins in plan.margins.values() for name in margins if name in METRICS}
     named |= {METRIC_OF_LIMIT[limit] for limits in plan.limits.values() for limit in limits if limit in METRIC_OF_LIMIT}
     return [name for name in METRICS if name in named or name in plan.metrics]

@@ -18,9 +18,7 @@ def install_defaults(*, now: datetime) -> int:
     """Create the shipped playbook of every alarm kind that has none yet; returns how many were created."""
     created = 0
     for default in DEFAULTS:
-        playbook, new = Playbook.objects.get_or_create(
-            alarm_kind=default.alarm_kind, defaults={"title": default.title}
-        )
+        playbook, new = Playbook.objects.get_or_create(alarm_kind=default.alarm_kind, defaults={"title": default.title})
         if new:
             PlaybookVersion.objects.create(
                 playbook=playbook,

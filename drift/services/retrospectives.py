@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from telemetry.services.folding import fold
+
 from drift.models import Retrospective
 from drift.models.evaluations import Progress
 from drift.periods import Arm, Periods
@@ -23,7 +25,6 @@ from fleet.exceptions import InvalidInput
 from fleet.models import Device, Release, User, Workload
 from fleet.models.budgets import Limit
 from telemetry.selectors import summaries
-from telemetry.services.folding import fold
 
 MAXIMUM_LOOKS = 1000
 STRATA_ATTRIBUTES = ("hardware_target", "region", "power_source")
@@ -57,10 +58,7 @@ def plan_of(request: Mapping[str, Any]) -> tuple[LookPlan, Schedule]:
         errors["workload"] = f"There is no workload {request['workload']!r}."
     elif release is None:
         errors["release"] = f"There is no release {request['release']!r} of {workload.slug}."
-    devices = {
-        name: _devices(request[name], name, errors)
-        for name in ("treated", "control")
-    }
+    devices = {name: _devices(request[name], name, errors) for name in ("treated", "control")}
     both = {device.pk for device in devices["treated"]} & {device.pk for device in devices["control"]}
     if both:
         serials = sorted(device.serial for device in devices["treated"] if device.pk in both)
@@ -143,7 +141,9 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
                 "lanes": result["lanes"],
                 "pooled": result["pooled"],
                 "shape": [
-                    {"hardware_target": lane["hardware_target"], **row} for lane in result["lanes"] for row in lane["shape"]
+                    {"hardware_target": lane["hardware_target"], **row}
+                    for lane in result["lanes"]
+                    for row in lane["shape"]
                 ],
                 "completeness": outcome.completeness,
             }
@@ -162,7 +162,9 @@ def merge(left: Periods, right: Periods) -> Periods:
     )
 
 
-def execute(request: Mapping[str, Any], *, user: User | None, now: datetime, clock: Callable[[], datetime]) -> Retrospective:
+def execute(
+    request: Mapping[str, Any], *, user: User | None, now: datetime, clock: Callable[[], datetime]
+) -> Retrospective:
     """Run a retrospective at once and keep it with its result."""
     plan, schedule = plan_of(request)
     fold(now)

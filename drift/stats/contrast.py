@@ -155,14 +155,16 @@ def _complete_moments(assignments: Floats, differences: Floats) -> Moments:
     noise = 1e-13 * squares_all
     residual_treated = np.where(residual_treated > noise, residual_treated, 0.0)
     residual_control = np.where(residual_control > noise, residual_control, 0.0)
-    one = np.ones_like(differences[:1])
+    # A stratum with one arm only compares nothing; its devices and their variance stay out.
+    compares = (weight > 0).astype(np.float64)
+    one = compares * np.ones_like(differences[:1])
     return Moments(
-        weighted,
+        weighted * compares,
         weight * one,
         spread_treated * one,
         spread_control * one,
-        residual_treated,
-        residual_control,
+        residual_treated * compares,
+        residual_control * compares,
         np.maximum(treated - 1.0, 0.0) * one,
         np.maximum(control - 1.0, 0.0) * one,
         treated * one,

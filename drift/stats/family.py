@@ -69,8 +69,5 @@ def permutation_scale(values: Floats) -> Scale:
     scores = ndtri(1.0 - (beyond - 0.5) / count)
     start = int(np.searchsorted(-beyond, -_SLOPE_FROM * count)) if len(knots) > 1 else 0
     start = min(start, len(knots) - 2)
-    if len(knots) > 1:
-        slope = float((scores[-1] - scores[start]) / (knots[-1] - knots[start]))
-    else:
-        slope = 1.0
+    slope = float((scores[-1] - scores[start]) / (knots[-1] - knots[start])) if len(knots) > 1 else 1.0
     return Scale(knots, scores, slope)

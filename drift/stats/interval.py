@@ -1,4 +1,4 @@
-"""Intervals that hold at every look: aligned permutations give their width, running intersection keeps what is known."""
+"""Intervals that hold at every look: width from aligned permutations, knowledge kept by running intersection."""
 
 from __future__ import annotations
 
