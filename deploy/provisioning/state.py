@@ -50,6 +50,13 @@ class State:
         matches = (_LINE.match(line) for line in self.env_file.read_text().splitlines())
         return {match[1]: match[2] for match in matches if match}
 
+    def secrets(self) -> dict[str, str]:
+        """The product's secrets besides its servers' passwords, kept in the env file."""
+        if not self.env_file.exists():
+            self.write_env({})
+        known = self.read_env()
+        return {name: known[name] for name in new_secrets()}
+
     def write_env(self, values: dict[str, str]) -> None:
         """Replace the env file in one step, readable by its owner only. Secrets that exist are kept."""
         merged = {**new_secrets(), **self.read_env(), **values}
