@@ -14,7 +14,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="script/bootstrap", description=__doc__)
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--dev", dest="kind", action="store_const", const="dev", help="with all that the tests need")
-    kinds.add_argument("--agent", dest="kind", action="store_const", const="agent", help="with the sample agent's models")
+    kinds.add_argument(
+        "--agent", dest="kind", action="store_const", const="agent", help="with the sample agent's models"
+    )
     options = parser.parse_args()
     interruption.watch()
     state = State.of_checkout()

@@ -1,4 +1,4 @@
-"""The virtual environment: made when it is missing or broken, filled from a lock file with every file's hash checked."""
+"""The virtual environment: made when missing or broken, filled from a lock file with every hash checked."""
 
 import hashlib
 import importlib.util
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from provisioning import debian
 from provisioning.console import CannotProvision, run_step

@@ -74,7 +74,11 @@ def serve(host: str, port: int | None, *, as_json: bool) -> None:
     with running(state, host, port) as product:
         if as_json:
             access = json.loads(product.manage("issuing credentials", "bootstrap_access", "--json"))
-            line = {"url": product.url, "admin_token": access["admin_token"], "enrollment_key": access["enrollment_key"]}
+            line = {
+                "url": product.url,
+                "admin_token": access["admin_token"],
+                "enrollment_key": access["enrollment_key"],
+            }
             print(json.dumps(line), flush=True)
         say(f"Ridgeline is at {product.url} (logs in {state.log}); Ctrl-C stops it")
         product.supervisor.watch()
@@ -129,10 +133,10 @@ def listen(host: str, port: int | None) -> socket.socket:
 def variables(state: State, outcome: ways.Outcome, *, demo: bool = False) -> dict[str, str]:
     """The environment variables of the product's processes; what the caller has set goes before the env file."""
     database_url, redis_url = outcome.database_url, outcome.redis_url
-    extra = {}
+    extra = {"RIDGELINE_DEMO_DIR": str(state.demo)} if demo else {}
     if demo and outcome.private_database:
         database_url = f"{database_url}_demo"
-        extra["RIDGELINE_ARTIFACT_DIR"] = str(state.folder / "demo" / "artifacts")
+        extra["RIDGELINE_ARTIFACT_DIR"] = str(state.demo / "artifacts")
     if demo and outcome.private_redis:
         redis_url = f"{redis_url.removesuffix('/0')}/1"
     kept = {**state.secrets(), **os.environ}
@@ -155,13 +159,15 @@ def collect_static(state: State, env: dict[str, str]) -> None:
 
 def static_digest() -> str:
     """Names, sizes and times of the static files' sources."""
-    files = [path for name in STATIC_SOURCES for path in [CHECKOUT / name, *(CHECKOUT / name).rglob("*")] if path.is_file()]
+    files = [
+        path for name in STATIC_SOURCES for path in [CHECKOUT / name, *(CHECKOUT / name).rglob("*")] if path.is_file()
+    ]
     stats = ((path.relative_to(CHECKOUT), path.stat()) for path in sorted(files))
     return "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
 
 
 def programs(state: State, env: dict[str, str], folder: Path, listener: socket.socket) -> list[Program]:
-    """The three processes that are the product. The schedule's memory is the run's own, as two schedulers would fight."""
+    """The three processes that are the product. The schedule's memory is the run's own: two schedulers would fight."""
     python = str(environment.PYTHON)
     celery = [python, "-m", "celery", "--app=config.celery", f"--workdir={CHECKOUT}"]
     gunicorn = [python, "-m", "gunicorn", f"--config={CHECKOUT / 'deploy' / 'gunicorn.conf.py'}", f"--chdir={CHECKOUT}"]
@@ -199,9 +205,8 @@ def wait_until_ready(url: str, supervisor: Supervisor) -> None:
         except OSError as error:
             answer = str(error)
         time.sleep(0.1)
-    raise CannotProvision(
-        f"The web server was not ready after {READY_SECONDS} s ({answer}); its last words:\n{supervisor.last_words(WEB)}"
-    )
+    words = supervisor.last_words(WEB)
+    raise CannotProvision(f"The web server was not ready after {READY_SECONDS} s ({answer}); its last words:\n{words}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keeps the product's processes running: starts them, starts a crashed one again, stops every one of them at the end."""
+"""Keeps the product's processes running: starts them, restarts a crashed one, stops every one of them at the end."""
 
 import contextlib
 import ctypes
@@ -106,7 +106,8 @@ class Supervisor:
                 end_group(child.process, patience=0.5)  # what it left behind must not hold its port or its queue
                 if now - child.started >= STEADY_SECONDS:
                     child.pause = FIRST_PAUSE
-                say(f"{name} ended ({_ending(child.process.returncode)}), again in {child.pause:.0f} s; {child.program.log}")
+                how = _ending(child.process.returncode)
+                say(f"{name} ended ({how}), starting it again in {child.pause:.0f} s; its log is {child.program.log}")
                 child.again_at = now + child.pause
                 child.pause = min(child.pause * 2, LONGEST_PAUSE)
 

@@ -1,1 +1,1 @@
-"""Puts a private TimescaleDB and a private Redis on this machine and keeps them running, with the standard library alone."""
+"""Puts a private TimescaleDB and a private Redis on this machine and keeps them running."""

@@ -14,7 +14,9 @@ FILE = CHECKOUT / "deploy" / "compose.yaml"
 SERVICES = ["database", "redis"]
 
 # Compose wants every variable of the file to be set, even for services that are not started.
-_UNREAD = dict.fromkeys(["DATABASE_PASSWORD", "REDIS_PASSWORD", "DJANGO_SECRET_KEY", "RIDGELINE_TOKEN_PEPPERS"], "unread")
+_UNREAD = dict.fromkeys(
+    ["DATABASE_PASSWORD", "REDIS_PASSWORD", "DJANGO_SECRET_KEY", "RIDGELINE_TOKEN_PEPPERS"], "unread"
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ def up(state: State, known: dict[str, str]) -> Containers | None:
     """Start the compose file's database and Redis on free loopback ports; None when no engine answers."""
     if not _engine_answers():
         return None
-    database_password, database_port = _known(known, "DATABASE_URL", r"postgres://ridgeline:([^@]+)@127\.0\.0\.1:(\d+)/.*")
+    database_password, database_port = _known(
+        known, "DATABASE_URL", r"postgres://ridgeline:([^@]+)@127\.0\.0\.1:(\d+)/.*"
+    )
     redis_password, redis_port = _known(known, "REDIS_URL", r"redis://:([^@]+)@127\.0\.0\.1:(\d+)/0")
     environment = {
         **_UNREAD,

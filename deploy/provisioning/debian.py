@@ -1,7 +1,7 @@
 """What apt can do here: install packages, or unpack the few that the servers need into a Debian 13 root under .local.
 
-The root is unpacked, not installed: apt resolves and fetches, dpkg-deb unpacks, no maintainer script runs. So it needs no
-privileges and no package on the machine beyond apt and dpkg, and takes half the space of a bootstrapped system.
+The root is unpacked, not installed: apt resolves and fetches, dpkg-deb unpacks, no maintainer script runs. So it needs
+neither privileges nor any package on the machine beyond apt and dpkg.
 """
 
 import os
@@ -50,7 +50,9 @@ def refresh(state: State) -> None:
 def install(state: State, packages: list[str]) -> None:
     """Install system packages with apt; CannotProvision names them when that needs rights we do not have."""
     if os.geteuid() != 0:
-        raise CannotProvision(f"installing {' and '.join(packages)} needs root: run `sudo apt-get install {' '.join(packages)}`.")
+        raise CannotProvision(
+            f"installing {' and '.join(packages)} needs root: run `sudo apt-get install {' '.join(packages)}`."
+        )
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     run_step(f"installing {', '.join(packages)}", command, state.log / "apt.log", NOT_INTERACTIVE)
 
@@ -98,7 +100,10 @@ def _debian_site() -> str | None:
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(SITE)", "Created-By: Packages"]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     rows = (line.split("|", 3) for line in lines)
-    return next((site for origin, label, component, site in rows if (origin, label, component) == ("Debian", "Debian", "main")), None)
+    return next(
+        (site for origin, label, component, site in rows if (origin, label, component) == ("Debian", "Debian", "main")),
+        None,
+    )
 
 
 def _keyring() -> Path:
@@ -130,7 +135,11 @@ def _download(state: State, workshop: Path, mirror: str, keyring: Path) -> list[
     apt = ["apt-get", *(f"-o{name}={value}" for name, value in options.items()), "--yes", "--no-install-recommends"]
     log = state.log / "apt.log"
     run_step("reading Debian 13's package lists", [*apt, "update"], log)
-    run_step("fetching PostgreSQL 17 with TimescaleDB and Valkey (100 MB)", [*apt, "--download-only", "install", *SYSTEM, *SERVERS], log)
+    run_step(
+        "fetching PostgreSQL 17 with TimescaleDB and Valkey (100 MB)",
+        [*apt, "--download-only", "install", *SYSTEM, *SERVERS],
+        log,
+    )
     return list((workshop / "cache" / "archives").glob("*.deb"))
 
 

@@ -1,8 +1,8 @@
 """Starts one program as the service account, inside a root folder if told so: `python launch.py OPTIONS -- COMMAND`.
 
-As root this is chroot and setuid. As anyone else a user namespace with that one account in it gives the right to chroot;
-it is left with the exec, so the program itself runs without privileges. Runs as its own process because Python
-older than 3.12 cannot unshare, and because nothing of the caller must be changed.
+As root this is chroot and setuid. For anyone else a user namespace with that one account in it gives the right to
+chroot; the right ends with the exec, so the program itself runs without privileges. A process of its own, because
+nothing of the caller must be changed; ctypes, because Python before 3.12 has no unshare.
 """
 
 import argparse
@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder that becomes /")
     parser.add_argument("--uid", type=int, required=True)
     parser.add_argument("--gid", type=int, required=True)
-    parser.add_argument("--disguise", action="store_true", help="stay the caller in the file system, be uid to the program")
+    parser.add_argument(
+        "--disguise", action="store_true", help="stay the caller in the file system, be uid to the program"
+    )
     parser.add_argument("--cwd", default="/")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()

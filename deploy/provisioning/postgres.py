@@ -76,8 +76,8 @@ class Postgres:
     def pid(self) -> int | None:
         """The process id of this cluster's server, or None when it does not run.
 
-        A pid file alone proves nothing: after a crash its number may be somebody else's. The server is the process whose
-        working directory is the data folder.
+        A pid file alone proves nothing: after a crash its number may be somebody else's. The server is the process
+        whose working directory is the data folder.
         """
         try:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
@@ -119,7 +119,9 @@ class Postgres:
         deadline = time.monotonic() + STOP_SECONDS
         while self.pid() is not None:
             if time.monotonic() > deadline:
-                raise CannotProvision(f"PostgreSQL (process {pid}) did not stop within {STOP_SECONDS} s; see {self.log}.")
+                raise CannotProvision(
+                    f"PostgreSQL (process {pid}) did not stop within {STOP_SECONDS} s; see {self.log}."
+                )
             time.sleep(0.05)
         return True
 
@@ -136,15 +138,17 @@ class Postgres:
         superuser = self.folder / "superuser"
         write_private(superuser, secrets.token_urlsafe(24))
         self.programs.give(superuser)
-        self.programs.run([
-            f"{self.binaries}/initdb",
-            f"--pgdata={self.programs.inside(partial)}",
-            "--username=postgres",
-            f"--pwfile={self.programs.inside(superuser)}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-        ])
+        self.programs.run(
+            [
+                f"{self.binaries}/initdb",
+                f"--pgdata={self.programs.inside(partial)}",
+                "--username=postgres",
+                f"--pwfile={self.programs.inside(superuser)}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            ]
+        )
         with (partial / "postgresql.conf").open("a") as settings:
             settings.write("\ninclude 'ridgeline.conf'\n")
         partial.rename(self.data)
@@ -158,9 +162,7 @@ class Postgres:
         self.programs.give(settings)
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # nobody is behind it, see pid()
         with self.log.open("ab") as output:
-            server = self.programs.start(
-                [f"{self.binaries}/postgres", "-D", self.programs.inside(self.data)], output
-            )
+            server = self.programs.start([f"{self.binaries}/postgres", "-D", self.programs.inside(self.data)], output)
         say(f"starting PostgreSQL on 127.0.0.1:{port} …")
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
@@ -189,8 +191,20 @@ class Postgres:
         connection = f"host=127.0.0.1 port={self.port()} user=postgres dbname=postgres"
         try:
             self.programs.run(
-                [f"{self.binaries}/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", self.programs.inside(script), connection],
-                env={"PGPASSWORD": (self.folder / "superuser").read_text(), "PGOPTIONS": "-c client_min_messages=warning"},
+                [
+                    f"{self.binaries}/psql",
+                    "-X",
+                    "-q",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-f",
+                    self.programs.inside(script),
+                    connection,
+                ],
+                env={
+                    "PGPASSWORD": (self.folder / "superuser").read_text(),
+                    "PGOPTIONS": "-c client_min_messages=warning",
+                },
             )
         finally:
             script.unlink()

@@ -1,4 +1,4 @@
-"""Where server programs come from and as whom they run: installed on this machine, or inside a root folder under .local."""
+"""Where server programs come from, the machine or a root folder under .local, and as whom they run."""
 
 import os
 import pwd
@@ -106,7 +106,9 @@ def in_root(state: State, root: Path) -> Programs:
         return Programs(state, _account_for_root(state), root)
     programs = Programs(state, Account(os.geteuid(), os.getegid()), root)
     if subprocess.run(programs.command(["/bin/sh", "-c", ":"]), capture_output=True).returncode != 0:
-        raise CannotProvision("this kernel gives ordinary users no user namespaces, so the Debian root needs root or sudo.")
+        raise CannotProvision(
+            "this kernel gives ordinary users no user namespaces, so the Debian root needs root or sudo."
+        )
     return programs
 
 
@@ -121,7 +123,11 @@ def find(name: str, folders: Sequence[Path] = ()) -> Path | None:
 
 def _account_for_root(state: State) -> Account:
     """Who runs the servers when root asks: the owner of the existing data, of the checkout, or `postgres`."""
-    for path in [*state.folder.glob("*/postgres/data"), *state.folder.glob("root/srv/ridgeline/postgres/data"), state.folder]:
+    for path in [
+        *state.folder.glob("*/postgres/data"),
+        *state.folder.glob("root/srv/ridgeline/postgres/data"),
+        state.folder,
+    ]:
         owner = path.stat()
         if owner.st_uid != 0:
             return Account(owner.st_uid, owner.st_gid)

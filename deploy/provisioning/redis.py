@@ -47,7 +47,7 @@ class Redis:
         return self.programs.state.log / "redis.log"
 
     def pid(self) -> int | None:
-        """The process id of this folder's server, or None when it does not run; as for PostgreSQL, its folder proves it."""
+        """The process id of this folder's server, or None; as for PostgreSQL, its working directory proves it."""
         try:
             pid = int(self.pid_file.read_text())
             return pid if os.path.samefile(f"/proc/{pid}/cwd", self.folder) else None

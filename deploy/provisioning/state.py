@@ -23,6 +23,7 @@ class State:
         self.root = folder / "root"
         self.services = folder / "services"
         self.run = folder / "run"
+        self.demo = folder / "demo"
 
     @classmethod
     def of_checkout(cls) -> "State":

@@ -21,7 +21,8 @@ Server = TypeVar("Server", Postgres, Redis)
 
 NO_WAY = (
     "No {server} can be had here: set {variable} to a server that you have, install {package}, run this as root on "
-    "Debian 13 or later so that apt can install it, use a machine whose apt names a Debian mirror, or start a container engine."
+    "Debian 13 or later so that apt can install it, use a machine whose apt names a Debian mirror, or start a container "
+    "engine."
 )
 
 
@@ -121,7 +122,9 @@ def _redis(state: State, known: dict[str, str]) -> tuple[str, str | None]:
             return address, server.title if fresh else None
     containers = compose.up(state, known)
     if containers is None:
-        raise CannotProvision(NO_WAY.format(server="Redis", variable="REDIS_URL", package="redis-server or valkey-server"))
+        raise CannotProvision(
+            NO_WAY.format(server="Redis", variable="REDIS_URL", package="redis-server or valkey-server")
+        )
     return containers.redis_url, None
 
 
@@ -211,11 +214,17 @@ def _places(state: State) -> list[Programs]:
 
 def _installed_folders() -> list[Path]:
     """Folders with the machine's own PostgreSQL programs, the newest version first."""
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin"), Path("/usr/local/pgsql/bin")]
+    folders = [
+        *Path("/usr/lib/postgresql").glob("*/bin"),
+        *Path("/usr").glob("pgsql-*/bin"),
+        Path("/usr/local/pgsql/bin"),
+    ]
     on_path = find("postgres")
     if on_path:
         folders.append(on_path.resolve().parent)
-    complete = {folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres", "psql"))}
+    complete = {
+        folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres", "psql"))
+    }
     return sorted(complete, key=major_version, reverse=True)
 
 
