@@ -21,8 +21,8 @@ Server = TypeVar("Server", Postgres, Redis)
 
 NO_WAY = (
     "No {server} can be had here: set {variable} to a server that you have, install {package}, run this as root on "
-    "Debian 13 or later so that apt can install it, use a machine whose apt names a Debian mirror, or start a container "
-    "engine."
+    "Debian 13 or later so that apt can install it, use a machine whose apt names a Debian mirror, or start a "
+    "container engine."
 )
 
 
