@@ -96,7 +96,7 @@ def field_errors(detail: Any, path: str = "", code: str = "invalid") -> Iterator
 
 def _sentence(errors: list[dict[str, str]]) -> str:
     """The errors as one line for people."""
-    return "; ".join(f"{error['field']}: {error['message']}" if error["field"] else error["message"] for error in errors)
+    return "; ".join(f"{error['field']}: {error['message']}".removeprefix(": ") for error in errors)
 
 
 def _respond(status: int, code: Any, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:

@@ -26,7 +26,7 @@ def with_and_without_slash(patterns: list[URLPattern | URLResolver]) -> list[URL
 
 
 def app_patterns(app: str) -> list[URLResolver]:
-    """The addresses of one app, in its namespace: `page_patterns`, `api_patterns` and, where it has them, `root_patterns`."""
+    """The addresses of one app in its namespace: `page_patterns`, `api_patterns` and perhaps `root_patterns`."""
     if find_spec(f"{app}.urls") is None:
         return []
     urls = import_module(f"{app}.urls")

@@ -1,1 +1,1 @@
-"""What exists: devices, hardware targets, regions, releases, artifacts, budgets, tokens, enrolment and the audit trail."""
+"""What exists: devices, hardware targets, regions, releases, artifacts, budgets, tokens, enrolment and audit trail."""

@@ -13,8 +13,8 @@ from fleet.models import Device, User
 def required_scope(view: Any, method: str) -> str | None:
     """The scope that a view asks for.
 
-    `action_scopes = {"publish": "releases:write"}` speaks for one action of a viewset, `required_scopes = {"GET": …}` for a
-    method, and `scope = "releases"` for all: `releases:read` where the method is safe, `releases:write` otherwise.
+    `action_scopes = {"publish": "releases:write"}` speaks for one action of a viewset, `required_scopes = {"GET": …}`
+    for a method, and `scope = "releases"` for all: `releases:read` where the method is safe, else `releases:write`.
     """
     by_action = getattr(view, "action_scopes", {})
     if getattr(view, "action", None) in by_action:

@@ -77,7 +77,7 @@ def make_user(name: str, *roles: str) -> User:
 
 @pytest.fixture
 def cast(db, now) -> Cast:
-    """One person per role and one without any; lane-assist 4.1.0 and 4.2.0 on orin-nx-16 and hailo-8, in two regions."""
+    """One person per role and one with none; lane-assist 4.1.0 and 4.2.0 on orin-nx-16 and hailo-8, in two regions."""
     people = {
         "engineer": make_user("erin", Role.ENGINEER),
         "manager": make_user("mara", Role.RELEASE_MANAGER),

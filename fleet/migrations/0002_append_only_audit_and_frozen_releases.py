@@ -77,9 +77,10 @@ BEGIN
         RETURN artifact;
     END IF;
     IF TG_OP = 'UPDATE'
-        AND to_jsonb(NEW) - '{path,sha1,md5,signature,signature_form,signing_key_id}'::text[]
-          = to_jsonb(OLD) - '{path,sha1,md5,signature,signature_form,signing_key_id}'::text[]
+        AND to_jsonb(NEW) - '{path,size,sha1,md5,signature,signature_form,signing_key_id}'::text[]
+          = to_jsonb(OLD) - '{path,size,sha1,md5,signature,signature_form,signing_key_id}'::text[]
         AND (OLD.path = '' OR NEW.path = OLD.path)
+        AND (OLD.size = 0 OR NEW.size = OLD.size)
         AND (OLD.sha1 = '' OR NEW.sha1 = OLD.sha1)
         AND (OLD.md5 = '' OR NEW.md5 = OLD.md5)
         AND (OLD.signature IS NULL OR (NEW.signature, NEW.signature_form, NEW.signing_key_id)

@@ -8,6 +8,47 @@ from fleet.models.people import Role, User
 from fleet.models.releases import Release
 
 
+# The metrics and distributions for which a budget may set a margin; the drift app measures them.
+MARGIN_METRICS = (
+    "latency_p50",
+    "latency_p95",
+    "latency_p99",
+    "preprocess_mean",
+    "inference_mean",
+    "postprocess_mean",
+    "queue_mean",
+    "energy_mean",
+    "energy_spread",
+    "power_mean",
+    "temperature_mean",
+    "throttled_share",
+    "confidence_mean",
+    "input_quality_mean",
+    "memory_mean",
+    "accelerator_utilization",
+    "queue_depth_mean",
+    "fallback_rate",
+    "fallback_cpu_rate",
+    "fallback_smaller_model_rate",
+    "fallback_cloud_rate",
+    "fallback_reject_rate",
+    "error_rate",
+    "error_only_rate",
+    "timeout_rate",
+    "out_of_memory_rate",
+    "retry_rate",
+    "confidence_shape",
+    "input_quality_shape",
+    "class_mix",
+)
+
+# Limits that are shares, so that no more than 1 makes sense.
+SHARES = ("fallback_rate", "error_rate", "accuracy_drop")
+
+# A waiver may also set aside the device-CI gate, failed or missing, under this name.
+QUALIFICATION = "qualification"
+
+
 class Limit(models.TextChoices):
     """The limits that a budget may set, by the name that the API, waivers and findings use; upper limits all."""
 
@@ -61,6 +102,9 @@ class Waiver(models.Model):
     reason = models.TextField()
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="waivers_requested")
     approver = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="waivers_approved")
+    # The board role in which the approver approved.
+    approver_role = models.CharField(max_length=20, choices=Role.choices, blank=True, default="")
+    approval_remark = models.TextField(blank=True, default="")
     approved_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()

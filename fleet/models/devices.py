@@ -72,9 +72,7 @@ class Device(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.ACCEPTED)
     # The gateway that may speak for this device (the fog pattern).
     gateway = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="behind")
-    delivery_profile = models.CharField(
-        max_length=16, choices=DeliveryProfile, default=DeliveryProfile.GENERIC
-    )
+    delivery_profile = models.CharField(max_length=16, choices=DeliveryProfile, default=DeliveryProfile.GENERIC)
     notes = models.TextField(blank=True, default="")
     enrolled_at = models.DateTimeField()
 

@@ -22,7 +22,7 @@ class Release(models.Model):
     """A bill of materials for a workload; frozen once published, in the database as well as in the services."""
 
     class Status(models.TextChoices):
-        """Draft may change, published is frozen, withdrawn may not be rolled out, unregistered was only seen in telemetry."""
+        """A draft may change, published is frozen, withdrawn is retired, unregistered was only seen in telemetry."""
 
         DRAFT = "draft", "Draft"
         PUBLISHED = "published", "Published"
@@ -40,6 +40,8 @@ class Release(models.Model):
     driver_version = models.CharField(max_length=128, blank=True, default="")
     firmware_version = models.CharField(max_length=128, blank=True, default="")
     calibration_dataset = models.CharField(max_length=128, blank=True, default="")
+    # {part: version} for what else is in the bundle (operating system, bootloader, camera tuning).
+    other_parts = models.JSONField(default=dict, blank=True)
     # Empty means that every hardware target is supported.
     hardware_targets = models.ManyToManyField(HardwareTarget, related_name="releases", blank=True)
     # Model-zoo metadata: precisions, expected_memory_mb, compile_time_s, energy_profile, fallback_behaviour.
@@ -65,8 +67,8 @@ class Release(models.Model):
 
     @property
     def bill_of_materials(self) -> dict[str, str]:
-        """The parts by name."""
-        return {part: getattr(self, part) for part in BILL_OF_MATERIALS}
+        """The parts by name, the well-known ones first."""
+        return {part: getattr(self, part) for part in BILL_OF_MATERIALS} | self.other_parts
 
 
 class SigningKey(models.Model):
@@ -90,7 +92,8 @@ class Artifact(models.Model):
     # Null means that every hardware target of the release takes it.
     hardware_target = models.ForeignKey(HardwareTarget, null=True, blank=True, on_delete=models.PROTECT)
     filename = models.CharField(max_length=255)
-    size = models.PositiveBigIntegerField()
+    # Zero where only a description without a size was registered, until the file itself comes.
+    size = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField(max_length=64)
     sha1 = models.CharField(max_length=40, blank=True, default="")
     md5 = models.CharField(max_length=32, blank=True, default="")

@@ -15,7 +15,6 @@ def release_for(workload: Workload | str, version: str) -> Release | None:
 def difference(release: Release, against: Release) -> list[dict[str, object]]:
     """The bill of materials of two releases side by side: one row per part with both values and whether they differ."""
     mine, theirs = release.bill_of_materials, against.bill_of_materials
-    return [
-        {"part": part, "from": theirs[part], "to": mine[part], "changed": mine[part] != theirs[part]}
-        for part in BILL_OF_MATERIALS
-    ]
+    others = sorted((mine.keys() | theirs.keys()) - set(BILL_OF_MATERIALS))
+    rows = [(part, theirs.get(part, ""), mine.get(part, "")) for part in (*BILL_OF_MATERIALS, *others)]
+    return [{"part": part, "from": before, "to": after, "changed": before != after} for part, before, after in rows]

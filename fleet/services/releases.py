@@ -1,12 +1,12 @@
 """Writers of releases: draft, publish, withdraw, and the placeholder for a release that only telemetry knows."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput, StateConflict
@@ -21,6 +21,18 @@ TRANSITIONS: dict[str, tuple[frozenset[str], str]] = {
     "withdraw": (frozenset({Release.Status.PUBLISHED}), Release.Status.WITHDRAWN),
 }
 
+# Short names under which CI systems send the well-known parts.
+PART_ALIASES = {
+    "model": "model_version",
+    "quantization_recipe": "quantization",
+    "runtime": "runtime_version",
+    "compiler": "compiler_version",
+    "driver": "driver_version",
+    "firmware": "firmware_version",
+    "calibration_data_set": "calibration_dataset",
+}
+_PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
 
 def allowed_actions(release: Release) -> list[str]:
     """What may be done with the release now; a draft and an unregistered release may be changed as well."""
@@ -30,13 +42,27 @@ def allowed_actions(release: Release) -> list[str]:
     return sorted(actions)
 
 
-def _assert_known_parts(bill_of_materials: Mapping[str, str]) -> None:
-    unknown = sorted(set(bill_of_materials) - set(BILL_OF_MATERIALS))
-    if unknown:
-        known = ", ".join(BILL_OF_MATERIALS)
-        raise InvalidInput(
-            {f"bill_of_materials.{part}": f"This is not a part of a bill of materials; the parts are {known}." for part in unknown}
-        )
+def _split_parts(bill_of_materials: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The parts that have a column of their own, under their full names, and the others; all values as text."""
+    errors: dict[str, str] = {}
+    known: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for name, value in bill_of_materials.items():
+        part = PART_ALIASES.get(name, name)
+        field = f"bill_of_materials.{name}"
+        if not _PART.fullmatch(part):
+            errors[field] = "A part's name has up to 64 lower-case letters, digits and _ - . in it."
+        elif len(value) > 128:
+            errors[field] = "A part's value has at most 128 characters."
+        elif part in known:
+            errors[field] = f"The part {part} stands twice in this bill of materials."
+        elif part in BILL_OF_MATERIALS:
+            known[part] = value
+        else:
+            others[part] = value
+    if errors:
+        raise InvalidInput(errors)
+    return known, others
 
 
 def _description(release: Release) -> dict[str, Any]:
@@ -64,14 +90,15 @@ def create_release(
 ) -> Release:
     """Create a draft. A version that telemetry reported before becomes this release, with its history.
 
-    Raises `InvalidInput` for a version that is taken and for parts that no bill of materials has. Without a
-    `model_version` the release's own version is taken for it.
+    Raises `InvalidInput` for a version that is taken and for parts that cannot be. Without a `model_version` the
+    release's own version is taken for it. Parts beyond the well-known ones are kept and compared like those.
     """
-    parts = dict(bill_of_materials or {})
-    _assert_known_parts(parts)
+    parts, others = _split_parts(bill_of_materials or {})
     parts.setdefault("model_version", version)
     fields = {
+        **dict.fromkeys(BILL_OF_MATERIALS, ""),
         **parts,
+        "other_parts": others,
         "status": Release.Status.DRAFT,
         "metadata": dict(metadata or {}),
         "notes": notes,
@@ -107,11 +134,13 @@ def update_release(
     """Change a draft; a published release refuses with `StateConflict`."""
     release = Release.objects.select_for_update(of=("self",)).select_related("workload").get(pk=release.pk)
     if "change" not in allowed_actions(release):
-        raise StateConflict(release.status, allowed_actions(release), f"Release {release} is {release.status} and frozen.")
+        detail = f"Release {release} is {release.status} and frozen."
+        raise StateConflict(release.status, allowed_actions(release), detail)
     old = _description(release)
-    _assert_known_parts(bill_of_materials or {})
-    for part, value in (bill_of_materials or {}).items():
+    parts, others = _split_parts(bill_of_materials or {})
+    for part, value in parts.items():
         setattr(release, part, value)
+    release.other_parts = release.other_parts | others
     if metadata is not None:
         release.metadata = dict(metadata)
     if notes is not None:
@@ -152,9 +181,10 @@ def publish(release: Release, *, actor: Actor, now: datetime, reason: str = "") 
     # The lock keeps artifacts from being added while they are looked at.
     Release.objects.select_for_update().get(pk=release.pk)
     if settings.REQUIRE_SIGNED_ARTIFACTS:
-        unsigned = Artifact.objects.filter(Q(signature__isnull=True), release=release).values_list("filename", flat=True)
+        unsigned = Artifact.objects.filter(release=release, signature__isnull=True).values_list("filename", flat=True)
         if unsigned:
-            raise InvalidInput({"artifacts": f"Not signed with a registered key: {', '.join(unsigned)}."}, code="unsigned")
+            detail = f"Not signed with a registered key: {', '.join(unsigned)}."
+            raise InvalidInput({"artifacts": detail}, code="unsigned")
     return _move(release, "publish", actor=actor, now=now, reason=reason, published_at=now)
 
 

@@ -1,8 +1,8 @@
 """Bearer tokens: issue, rotate, revoke, and the check that every request of a device or a script passes.
 
-A token reads `rdl_<8-character id>_<43-character secret>`, an enrolment key the same with `rdk_`. The table keeps the id and an
-HMAC-SHA256 of the secret under a pepper that only the configuration holds, so a stolen table opens nothing. Nothing is
-cached: one indexed query per request is what makes a revocation effective at once.
+A token reads `rdl_<8-character id>_<43-character secret>`, an enrolment key the same with `rdk_`. The table keeps the
+id and an HMAC-SHA256 of the secret under a pepper that only the configuration holds, so a stolen table opens nothing.
+Nothing is cached: one indexed query per request is what makes a revocation effective at once.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The outcome of a token check; `token` is set where the id is known, `refusal` is empty where the token is good."""
+    """The outcome of a token check: `token` is set where the id is known, `refusal` is empty where it is good."""
 
     token: Token | None
     refusal: str
@@ -88,7 +88,7 @@ def secret_matches(key_id: str, secret: str, secret_hmac: bytes, pepper_version:
 
 
 def check(raw: str, now: datetime) -> Check:
-    """Check a bearer token with one query; the refusal names the reason, for the operator's log and never for the sender."""
+    """Check a bearer token with one query; the refusal is for the operator's log and never for the sender."""
     parts = parse(raw, TOKEN_PREFIX)
     if parts is None:
         return Check(None, "malformed")
@@ -150,8 +150,7 @@ def issue_device_token(
     """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        live = list(live_tokens(device, now, kind))
-        live.sort(key=lambda token: (token.last_used_at is not None, token.last_used_at or token.created_at), reverse=True)
+        live = sorted(live_tokens(device, now, kind), key=_usefulness, reverse=True)
         for surplus in live[LIVE_TOKENS_PER_DEVICE - 1 :]:
             _revoke(surplus, actor=actor, now=now, reason="replaced by a newer token")
         secret = new_secret(TOKEN_PREFIX)
@@ -172,6 +171,11 @@ def issue_device_token(
             new={"device": device.serial, "kind": kind, "expires_at": expires_at},
         )
     return secret.raw
+
+
+def _usefulness(token: Token) -> tuple[bool, datetime]:
+    """Sorts the token that a device surely holds, the one used last, above those that never arrived anywhere."""
+    return token.last_used_at is not None, token.last_used_at or token.created_at
 
 
 def issue_first_tokens(devices: Iterable[Device], *, now: datetime) -> list[str]:
