@@ -86,11 +86,14 @@ class Reporting:
         return not self.reason
 
 
-def reporting_rate(treated: int, treated_reporting: int, control: int, control_reporting: int) -> Reporting:
+def reporting_rate(
+    treated: int, treated_reporting: int, control: int, control_reporting: int, *, what: str = "report"
+) -> Reporting:
     """Silence as a metric: Fisher's exact test on devices, one-sided toward fewer treated ones reporting.
 
     Out of order: p below 0.05; or more treated devices silent than the control's rate explains, by over a tenth of the
-    cohort and more than one device; or fewer than half of the treated heard from, whatever the control does.
+    cohort and more than one device; or fewer than half of the treated heard from, whatever the control does. `what` is
+    the verb in the reason.
     """
     counts = (treated, treated_reporting, control, control_reporting)
     if min(counts) < 0 or treated_reporting > treated or control_reporting > control:
@@ -102,13 +105,10 @@ def reporting_rate(treated: int, treated_reporting: int, control: int, control_r
     p_value = float(stats.fisher_exact(table, alternative="less").pvalue) if treated and control else 1.0
     silent = treated - treated_reporting
     expected = treated * (1.0 - control_reporting / control) if control else 0.0
-    words = (
-        f"{treated_reporting} of {treated} treated devices report, "
-        f"{control_reporting} of {control} control devices"
-    )  # fmt: skip
+    words = f"{treated_reporting} of {treated} treated devices {what}, {control_reporting} of {control} control devices"
     reason = ""
     if treated == 0 or treated_reporting == 0:
-        reason = "no treated device reports"
+        reason = f"{words}: nothing to judge by"
     elif p_value < REPORTING_LEVEL:
         reason = f"{words}: fewer than chance explains (p = {p_value:.3g})"
     elif silent - expected > max(1.0, 0.1 * treated):

@@ -100,6 +100,12 @@ def where(crossing: Crossing) -> str:
     return place + (" in the latest windows" if crossing.window is Window.RECENT else "")
 
 
+def _most_telling(crossings: Sequence[Crossing]) -> Crossing:
+    """The widest group since the start, then the largest effect: what a person should read first."""
+    widest = {Scope.ALL: 0, Scope.LANE: 1, Scope.STRATUM: 2}
+    return min(crossings, key=lambda c: (c.window is Window.RECENT, widest[c.group.scope], -c.theta))
+
+
 def decide_metric(estimate: Estimate) -> Decision:
     """The verdict on one metric in one lane.
 
@@ -111,16 +117,16 @@ def decide_metric(estimate: Estimate) -> Decision:
     metric, margin = estimate.metric, percent(estimate.metric, estimate.delta)
     cleared = estimate.upper < estimate.delta
     if harmful := [c for c in estimate.own if c.theta >= estimate.delta]:
-        worst_crossing = max(harmful, key=lambda c: c.theta)
+        telling = _most_telling(harmful)
         return Decision(
             Verdict.FAIL,
-            f"{metric.title} {percent(metric, worst_crossing.theta)} {where(worst_crossing)}, margin {margin}; "
-            f"beyond chance at look {worst_crossing.look}",
+            f"{metric.title} {percent(metric, telling.theta)} {where(telling)}, margin {margin}; "
+            f"beyond chance at look {telling.look}",
         )
     if estimate.far_over_limit:
         return Decision(Verdict.FAIL, f"{metric.title}: {estimate.over_limit}")
     if not cleared and (harmful := [c for c in estimate.pooled if c.theta >= estimate.delta]):
-        worst_crossing = max(harmful, key=lambda c: c.theta)
+        telling = _most_telling(harmful)
         own = (
             f"up to {percent(metric, estimate.upper)}"
             if math.isfinite(estimate.upper)
@@ -128,7 +134,7 @@ def decide_metric(estimate: Estimate) -> Decision:
         )
         return Decision(
             Verdict.FAIL,
-            f"{metric.title} {percent(metric, worst_crossing.theta)} {where(worst_crossing)}, margin {margin}; "
+            f"{metric.title} {percent(metric, telling.theta)} {where(telling)}, margin {margin}; "
             f"this hardware target ({own}) does not clear itself",
         )
     if estimate.over_limit:
