@@ -7,7 +7,6 @@ from fleet.models.devices import HardwareTarget, Workload
 from fleet.models.people import Role, User
 from fleet.models.releases import Release
 
-
 # The metrics and distributions for which a budget may set a margin; the drift app measures them.
 MARGIN_METRICS = (
     "latency_p50",
