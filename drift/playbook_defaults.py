@@ -112,8 +112,8 @@ DEFAULTS: tuple[DefaultPlaybook, ...] = (
         (
             "Sensor: clean or replace it on the devices listed.",
             "Scene: draw random samples for labelling and measure accuracy before retraining.",
-            "Release: compare calibration results of the two precisions on the edge-case set; roll back where the budget "
-            "says so.",
+            "Release: compare calibration results of the two precisions on the edge-case set; roll back where the "
+            "budget says so.",
         ),
     ),
     DefaultPlaybook(
