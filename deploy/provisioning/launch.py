@@ -8,12 +8,14 @@ nothing of the caller must be changed; ctypes, because Python before 3.12 has no
 import argparse
 import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 MS_BIND, MS_REC = 0x1000, 0x4000
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -24,6 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--disguise", action="store_true", help="stay the caller in the file system, be uid to the program"
     )
+    parser.add_argument("--bound", action="store_true", help="end when the caller is killed")
     parser.add_argument("--cwd", default="/")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -39,6 +42,8 @@ def main() -> None:
         os.setgroups([])
         os.setresgid(options.gid, options.gid, options.gid)
         os.setresuid(options.uid, options.uid, options.uid)
+    if options.bound:
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)  # last, since a change of account would take it back
     os.umask(0o077)
     os.execvp(options.command[0], options.command)
 

@@ -44,13 +44,18 @@ class Programs:
         """The same path as the programs see it."""
         return f"/{path.relative_to(self.root)}" if self.root else str(path)
 
-    def command(self, arguments: Sequence[str]) -> list[str]:
-        """The full command that runs `arguments` as the service account in the right root."""
+    def command(self, arguments: Sequence[str], *, bound: bool = True) -> list[str]:
+        """The full command that runs `arguments` as the service account in the right root.
+
+        A bound command is killed when this process is: an initdb left behind would write into the next one's folder.
+        """
         launch = [sys.executable, str(LAUNCH), f"--uid={self.account.uid}", f"--gid={self.account.gid}"]
         if self.root:
             launch.append(f"--root={self.root}")
         if self.account.disguise:
             launch.append("--disguise")
+        if bound:
+            launch.append("--bound")
         return [*launch, "--", *arguments]
 
     def run(self, arguments: Sequence[str], env: dict[str, str] | None = None) -> str:
@@ -66,7 +71,7 @@ class Programs:
     def start(self, arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a server that outlives this process, in a session of its own, so that Ctrl-C here does not reach it."""
         return subprocess.Popen(
-            self.command(arguments),
+            self.command(arguments, bound=False),
             env=_environment(None),
             stdin=subprocess.DEVNULL,
             stdout=output,
