@@ -66,9 +66,7 @@ ACTIONS = frozenset(
 SIGNABLE = frozenset({State.AWAITING_APPROVAL, State.PROMOTION_RECOMMENDED})
 
 # Devices of the lane may run the new release, and more of them may get it.
-SPREADING = frozenset(
-    {State.DEPLOYING, State.SOAKING, State.EVALUATING, State.PROMOTION_RECOMMENDED, State.HELD}
-)
+SPREADING = frozenset({State.DEPLOYING, State.SOAKING, State.EVALUATING, State.PROMOTION_RECOMMENDED, State.HELD})
 # Installations are handed out in these states and in no other: devices that were offline still get the stage's release.
 OFFERING = SPREADING
 # The stage's comparison is looked at in these states.
