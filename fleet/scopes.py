@@ -6,9 +6,7 @@ from fleet.models.people import BOARD_ROLES, Role, User
 
 ALL = "*"
 
-READ_SCOPES = frozenset(
-    {"fleet:read", "releases:read", "telemetry:read", "drift:read", "rollouts:read", "audit:read"}
-)
+READ_SCOPES = frozenset({"fleet:read", "releases:read", "telemetry:read", "drift:read", "rollouts:read", "audit:read"})
 # `account` manages one's own tokens; `board:sign` approves waivers and signs rollouts, where the view then asks which
 # board role the person holds; `admin` manages people, enrolment keys, signing keys and the tokens of others.
 SCOPES = READ_SCOPES | {
