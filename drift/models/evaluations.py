@@ -29,8 +29,6 @@ class Evaluation(models.Model):
     as_of = models.DateTimeField()
     parameters = models.JSONField(default=dict)
     code_version = models.CharField(max_length=64)
-    cells_total = models.PositiveIntegerField(default=0)
-    cells_done = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, default="")
@@ -41,6 +39,28 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} as of {self.as_of:%Y-%m-%d %H:%M}"
+
+
+class EvaluationCell(models.Model):
+    """One release on one hardware target in an evaluation: the unit of work that one Celery task computes."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="cells")
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT)
+    hardware_target = models.ForeignKey(HardwareTarget, on_delete=models.PROTECT)
+    status = models.CharField(max_length=8, choices=Progress, default=Progress.QUEUED)
+    devices = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["evaluation", "workload", "release", "hardware_target"], name="evaluation_cell_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.release} on {self.hardware_target}"
 
 
 class Finding(models.Model):

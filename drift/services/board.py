@@ -1,0 +1,239 @@
+"""The fleet-wide drift board: every metric of every release on every hardware target, tested device by device."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from django.db import transaction
+from django.db.models import F
+
+from drift.models import Alarm, Evaluation, EvaluationCell, Finding
+from drift.models.evaluations import Progress
+from drift.periods import device_period
+from drift.services.alarms import Sighting, raise_alarm
+from drift.services.attribution import explain_change
+from drift.stats.false_discovery import benjamini_hochberg
+from drift.stats.metrics import METRICS, Metric
+from drift.stats.paired import MINIMUM_DEVICES, PairedChange, paired_change
+from drift.stats.summaries import metric_values
+from drift.version import code_version
+from telemetry.models import ReleaseSpan
+from telemetry.selectors import summaries
+
+FALSE_DISCOVERY_RATE = 0.05
+RECENT = timedelta(hours=24)
+BASELINE = timedelta(days=7)
+
+# What the board watches, and the alarm that a finding above its margin raises.
+ALARM_OF_METRIC: dict[str, str] = {
+    "latency_p50": Alarm.Kind.LATENCY_DRIFT,
+    "latency_p95": Alarm.Kind.LATENCY_DRIFT,
+    "energy_mean": Alarm.Kind.ENERGY_DRIFT,
+    "confidence_mean": Alarm.Kind.CONFIDENCE_DROP,
+    "fallback_cpu_rate": Alarm.Kind.CPU_FALLBACK,
+    "accelerator_utilization": Alarm.Kind.OCCUPANCY_DROP,
+    "throttled_share": Alarm.Kind.THERMAL_SOAK,
+}
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The two periods that a board compares, both whole hours: the newest day, and the week before it."""
+
+    baseline_start: datetime
+    recent_start: datetime
+    recent_end: datetime
+
+    @classmethod
+    def ending(cls, as_of: datetime) -> "Spans":
+        """The spans of a board as of a moment; the running hour is left out."""
+        end = as_of.replace(minute=0, second=0, microsecond=0)
+        return cls(end - RECENT - BASELINE, end - RECENT, end)
+
+
+@transaction.atomic
+def plan_board(*, now: datetime) -> Evaluation:
+    """Write down which cells there are: each release that a hardware target ran within the newest day."""
+    spans = Spans.ending(now)
+    evaluation = Evaluation.objects.create(
+        kind=Evaluation.Kind.BOARD,
+        status=Progress.RUNNING,
+        as_of=spans.recent_end,
+        parameters={
+            "baseline": [spans.baseline_start.isoformat(), spans.recent_start.isoformat()],
+            "recent": [spans.recent_start.isoformat(), spans.recent_end.isoformat()],
+            "metrics": list(ALARM_OF_METRIC),
+            "false_discovery_rate": FALSE_DISCOVERY_RATE,
+            "minimum_devices": MINIMUM_DEVICES,
+        },
+        code_version=code_version(),
+        started_at=now,
+    )
+    active = (
+        ReleaseSpan.objects.filter(last_time__gte=spans.recent_start, first_time__lt=spans.recent_end)
+        .values("workload_id", "release_id", hardware_target_id=F("device__hardware_target_id"))
+        .distinct()
+    )
+    EvaluationCell.objects.bulk_create([EvaluationCell(evaluation=evaluation, **cell) for cell in active])
+    return evaluation
+
+
+@transaction.atomic
+def compute_cell(cell: EvaluationCell) -> list[Finding]:
+    """Test every metric of one cell and keep the findings; computing a cell again replaces them."""
+    spans = Spans.ending(cell.evaluation.as_of)
+    device_ids = sorted(
+        ReleaseSpan.objects.filter(
+            release_id=cell.release_id,
+            workload_id=cell.workload_id,
+            device__hardware_target_id=cell.hardware_target_id,
+            last_time__gte=spans.recent_start,
+            first_time__lt=spans.recent_end,
+        )
+        .values_list("device_id", flat=True)
+        .distinct()
+    )
+    before, after = (
+        device_period(
+            summaries.device_summaries(
+                device_ids, workload_id=cell.workload_id, release_ids=(cell.release_id,), start=start, end=end
+            )
+        )
+        for start, end in ((spans.baseline_start, spans.recent_start), (spans.recent_start, spans.recent_end))
+    )
+    Finding.objects.filter(
+        evaluation=cell.evaluation_id, release=cell.release_id, hardware_target=cell.hardware_target_id
+    ).delete()
+    findings = []
+    for name in ALARM_OF_METRIC:
+        metric = METRICS[name]
+        change = paired_change(metric_values(before, metric), metric_values(after, metric), harm=metric.harm)
+        findings.append(_finding(cell, metric, change, reporting=int((after.count > 0).sum()), devices=len(device_ids)))
+    Finding.objects.bulk_create(findings)
+    EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.DONE, devices=len(device_ids), error="")
+    return findings
+
+
+def fail_cell(cell: EvaluationCell, error: str) -> None:
+    """Keep why a cell could not be computed; the board shows it as without a verdict."""
+    EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.FAILED, error=error)
+
+
+def finish_board(evaluation: Evaluation, *, now: datetime) -> bool:
+    """Adjust over all cells once the last one is done, settle the verdicts and raise alarms; False when not yet.
+
+    Benjamini-Hochberg holds the share of false discoveries among the alarms. A discovery is an alarm only where the
+    effect itself is at least the metric's margin.
+    """
+    if evaluation.cells.filter(status__in=(Progress.QUEUED, Progress.RUNNING)).exists():
+        return False
+    # one worker closes the board, whoever sees it complete
+    if not Evaluation.objects.filter(pk=evaluation.pk, status=Progress.RUNNING).update(
+        status=Progress.DONE, finished_at=now
+    ):
+        return False
+    with transaction.atomic():
+        findings = list(
+            evaluation.findings.select_related("release", "hardware_target", "workload").exclude(p_value=None)
+        )
+        adjusted = benjamini_hochberg(np.array([finding.p_value for finding in findings]))
+        for finding, q_value in zip(findings, adjusted, strict=True):
+            finding.q_value = float(q_value)
+            finding.verdict, finding.reason = settle(finding)
+        Finding.objects.bulk_update(findings, ["q_value", "verdict", "reason"], batch_size=500)
+    for sighting in sightings(findings, Spans.ending(evaluation.as_of)):
+        raise_alarm(sighting, now=now)
+    return True
+
+
+def settle(finding: Finding) -> tuple[str, str]:
+    """The verdict of an adjusted finding: drift, change within its margin, or no change shown, in words."""
+    metric = METRICS[finding.metric]
+    text = describe_effect(metric, finding.effect)
+    if finding.q_value is not None and finding.q_value <= FALSE_DISCOVERY_RATE:
+        if metric.harm * finding.effect >= metric.margin:
+            return (
+                "fail",
+                f"{metric.title} changed by {text} on {finding.n_treated} devices (q = {finding.q_value:.2g}).",
+            )
+        return "pass", f"Measured change of {text}, within the margin of {describe_effect(metric, metric.margin)}."
+    return "pass", f"No change shown: {text} (q = {finding.q_value:.2g})."
+
+
+def describe_effect(metric: Metric, effect: float) -> str:
+    """An effect with its unit, signed: `+3.1 %` for ratios, `+0.4 points` for shares, `-0.02` else."""
+    if metric.relative:
+        return f"{100 * effect:+.1f} %"
+    return f"{100 * effect:+.2f} points" if metric.unit == "share" else f"{effect:+.3g}"
+
+
+def sightings(findings: Iterable[Finding], spans: Spans) -> list[Sighting]:
+    """One alarm per kind, release and hardware target: the metric with the smallest q speaks for its kind."""
+    worst: dict[tuple, Finding] = {}
+    for finding in findings:
+        if finding.verdict != "fail":
+            continue
+        key = (ALARM_OF_METRIC[finding.metric], finding.release_id, finding.hardware_target_id)
+        if key not in worst or finding.q_value < worst[key].q_value:
+            worst[key] = finding
+    return [_sighting(kind, finding, spans) for (kind, *_), finding in worst.items()]
+
+
+def _finding(cell: EvaluationCell, metric: Metric, change: PairedChange, *, reporting: int, devices: int) -> Finding:
+    def effect(theta: float | None) -> float | None:
+        return None if theta is None else metric.to_effect(theta)
+
+    reason = ""
+    if change.p_value is None:
+        reason = (
+            f"{change.n} devices with both periods; at least {MINIMUM_DEVICES} are needed."
+            if change.n < MINIMUM_DEVICES
+            else "Every device changed by exactly the same amount, which no test can weigh."
+        )
+    return Finding(
+        evaluation_id=cell.evaluation_id,
+        workload_id=cell.workload_id,
+        release_id=cell.release_id,
+        hardware_target_id=cell.hardware_target_id,
+        metric=metric.name,
+        verdict="inconclusive",
+        effect=effect(change.mean),
+        lower=effect(change.lower),
+        upper=effect(change.upper),
+        standard_error=change.standard_error,
+        p_value=change.p_value,
+        n_treated=change.n,
+        completeness=reporting / devices if devices else None,
+        reason=reason,
+    )
+
+
+def _sighting(kind: str, finding: Finding, spans: Spans) -> Sighting:
+    metric = METRICS[finding.metric]
+    severe = metric.harm * finding.effect >= 3 * metric.margin
+    attribution = explain_change(finding, spans.baseline_start, spans.recent_start, spans.recent_end)
+    return Sighting(
+        kind=kind,
+        severity=Alarm.Severity.CRITICAL if severe else Alarm.Severity.WARNING,
+        summary=(
+            f"{metric.title} {describe_effect(metric, finding.effect)} on {finding.hardware_target.slug} "
+            f"with {finding.workload.slug} {finding.release.version}"
+        ),
+        started_at=spans.recent_start,
+        workload_id=finding.workload_id,
+        release_id=finding.release_id,
+        hardware_target_id=finding.hardware_target_id,
+        metric=finding.metric,
+        effect=finding.effect,
+        lower=finding.lower,
+        upper=finding.upper,
+        devices_affected=finding.n_treated,
+        evidence={
+            "evaluation": finding.evaluation_id,
+            "q_value": finding.q_value,
+            "caveat": "Compared with the same devices' own past: this cannot separate environment from model.",
+            "spans": {name: moment.isoformat() for name, moment in asdict(spans).items()},
+        },
+        attribution=attribution,
+    )
