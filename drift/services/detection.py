@@ -139,7 +139,9 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
             Sighting(
                 kind=Alarm.Kind.TELEMETRY_GAP,
                 severity=Alarm.Severity.WARNING,
-                summary=f"{batches} batches of {len(serials)} devices on {lost[0].device.hardware_target.slug} never came",
+                summary=(
+                    f"{batches} batches of {len(serials)} devices on {lost[0].device.hardware_target.slug} never came"
+                ),
                 started_at=min(gap.after_time or gap.found_at for gap in lost),
                 hardware_target_id=target_id,
                 metric="lost_batches",
