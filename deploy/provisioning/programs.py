@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from provisioning.console import CannotProvision
+from provisioning.launch import MOUNT_POINT
 from provisioning.state import State
 
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -20,20 +21,23 @@ UNNAMED_ACCOUNT = 65432
 
 @dataclass(frozen=True)
 class Account:
-    """The user and group that own the data and run the servers; `disguise` when root only bears their name."""
+    """The user and group that own the data and run the servers."""
 
     uid: int
     gid: int
-    disguise: bool = False
 
 
 @dataclass(frozen=True)
 class Programs:
-    """A set of server programs: `root` is the folder they see as /, or None for the machine's own."""
+    """A set of server programs: `root` is the folder they see as /, or None for the machine's own.
+
+    `hidden` when their account cannot reach the checkout, in root's own home say; they see their data elsewhere then.
+    """
 
     state: State
     account: Account
     root: Path | None = None
+    hidden: bool = False
 
     @property
     def services(self) -> Path:
@@ -42,7 +46,9 @@ class Programs:
 
     def inside(self, path: Path) -> str:
         """The same path as the programs see it."""
-        return f"/{path.relative_to(self.root)}" if self.root else str(path)
+        if self.root:
+            return f"/{path.relative_to(self.root)}"
+        return f"{MOUNT_POINT}/{path.relative_to(self.services)}" if self.hidden else str(path)
 
     def command(self, arguments: Sequence[str], *, bound: bool = True) -> list[str]:
         """The full command that runs `arguments` as the service account in the right root.
@@ -52,8 +58,8 @@ class Programs:
         launch = [sys.executable, str(LAUNCH), f"--uid={self.account.uid}", f"--gid={self.account.gid}"]
         if self.root:
             launch.append(f"--root={self.root}")
-        if self.account.disguise:
-            launch.append("--disguise")
+        if self.hidden:
+            launch.append(f"--show={self.services}")
         if bound:
             launch.append("--bound")
         return [*launch, "--", *arguments]
@@ -79,6 +85,13 @@ class Programs:
             start_new_session=True,
         )
 
+    def reach_their_data(self) -> bool:
+        """Whether the service account can enter the folder that holds the data."""
+        self.services.mkdir(parents=True, exist_ok=True)
+        self.services.chmod(0o755)
+        probe = self.command(["/bin/sh", "-c", 'cd "$0"', self.inside(self.services)])
+        return subprocess.run(probe, capture_output=True).returncode == 0
+
     def make_folder(self, folder: Path) -> None:
         """Make a folder that belongs to the service account alone, with the folders above it passable."""
         self.services.mkdir(parents=True, exist_ok=True)
@@ -88,7 +101,7 @@ class Programs:
 
     def give(self, path: Path) -> None:
         """Make the service account the owner of a file or folder."""
-        if os.geteuid() == 0 and not self.account.disguise:
+        if os.geteuid() == 0:
             os.chown(path, self.account.uid, self.account.gid)
 
 
@@ -96,13 +109,15 @@ def installed(state: State) -> Programs:
     """The machine's own programs, with data under .local/services."""
     if os.geteuid() != 0:
         return Programs(state, Account(os.geteuid(), os.getegid()))
-    account = _account_for_root(state)
-    if not _can_reach(state.folder, account):
-        # A checkout in root's own home, say: root passes itself off as the account, if the kernel lets it.
-        account = Account(account.uid, account.gid, disguise=True)
-        if not _can_reach(state.folder, account):
-            raise CannotProvision(f"the account {account.uid} that would run PostgreSQL cannot enter {state.folder}.")
-    return Programs(state, account)
+    programs = Programs(state, _account_for_root(state))
+    if programs.reach_their_data():
+        return programs
+    programs = replace(programs, hidden=True)
+    if programs.reach_their_data():
+        return programs
+    raise CannotProvision(
+        f"the account {programs.account.uid}, who would run the servers, cannot enter {state.folder}."
+    )
 
 
 def in_root(state: State, root: Path) -> Programs:
@@ -128,11 +143,8 @@ def find(name: str, folders: Sequence[Path] = ()) -> Path | None:
 
 def _account_for_root(state: State) -> Account:
     """Who runs the servers when root asks: the owner of the existing data, of the checkout, or `postgres`."""
-    for path in [
-        *state.folder.glob("*/postgres/data"),
-        *state.folder.glob("root/srv/ridgeline/postgres/data"),
-        state.folder,
-    ]:
+    data = [services / "postgres" / "data" for services in (state.services, state.root / "srv" / "ridgeline")]
+    for path in [*filter(Path.is_dir, data), state.folder]:
         owner = path.stat()
         if owner.st_uid != 0:
             return Account(owner.st_uid, owner.st_gid)
@@ -141,11 +153,6 @@ def _account_for_root(state: State) -> Account:
     except KeyError:
         return Account(UNNAMED_ACCOUNT, UNNAMED_ACCOUNT)
     return Account(entry.pw_uid, entry.pw_gid)
-
-
-def _can_reach(folder: Path, account: Account) -> bool:
-    probe = Programs(State(folder), account).command(["/bin/sh", "-c", 'cd "$0"', str(folder)])
-    return subprocess.run(probe, capture_output=True).returncode == 0
 
 
 def _environment(extra: dict[str, str] | None) -> dict[str, str]:
