@@ -111,8 +111,8 @@ def _bad_value(error: Exception) -> _BadValue:
         return _BadValue(name, "missing", f"`{name}` is required.")
     if "Invalid enum value" in what:
         code = "enum"
-    elif "of length <=" in what:
-        code = "too_long"
+    elif "of length" in what:
+        code = "length"
     elif "Number out of range" in what or ">= " in what or "<= " in what:
         code = "range"
     elif isinstance(error, msgspec.ValidationError):

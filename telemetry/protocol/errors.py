@@ -32,7 +32,7 @@ class Rejection:
         section: the section of the envelope ("inferences", "windows", …).
         index: position of the record in its section as sent; None for a part of the envelope that is no list.
         field: the field to blame, "" where it is the record as a whole.
-        code: type, missing, enum, range, too_long, character, inconsistent, future or too_old.
+        code: type, missing, enum, range, length, character, inconsistent, future or too_old.
         message: one sentence for the person who mends the device.
     """
 

@@ -19,7 +19,7 @@ def check_events(section: Section) -> tuple[Section, list[Rejection]]:
         index = place if section.index is None else section.index[place]
         if event.detail and len(msgspec.json.encode(event.detail)) > MAX_DETAIL_BYTES:
             message = f"`detail` must not exceed {MAX_DETAIL_BYTES} bytes."
-            rejections.append(Rejection("events", index, "detail", "too_long", message))
+            rejections.append(Rejection("events", index, "detail", "length", message))
             continue
         kept.records.append(event)
         kept.index.append(index)
