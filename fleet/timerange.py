@@ -70,7 +70,9 @@ def parse(start: str | None, end: str | None, *, now: datetime, default: str = D
     end_at = now if end == "now" else _instant(end, now=now, field="to")
     start_at = _instant(start, now=end_at if end == "now" else now, field="from")
     if end_at - start_at < SHORTEST:
-        raise InvalidInput({"to": f"The end {rfc3339(end_at)} is not at least a minute after the start {rfc3339(start_at)}."})
+        raise InvalidInput(
+            {"to": f"The end {rfc3339(end_at)} is not at least a minute after the start {rfc3339(start_at)}."}
+        )
     if end_at - start_at > LONGEST:
         raise InvalidInput({"from": "A range may span at most three years."})
     relative = _RELATIVE.fullmatch(start)

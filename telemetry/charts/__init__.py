@@ -1,0 +1,33 @@
+"""Plotly figures from plain arrays, one file per picture; each has a table of the same numbers and a footing."""
+
+from telemetry.charts.adoption import adoption_area
+from telemetry.charts.bands import BandSeries, percentile_bands
+from telemetry.charts.classes import class_mix_bars
+from telemetry.charts.ecdf import EcdfSeries, ecdf_overlay
+from telemetry.charts.energy import EnergySeries, energy_over_time
+from telemetry.charts.figure import Chart, Empty, Footing, Marker, Span, Table
+from telemetry.charts.heatmap import latency_heatmap
+from telemetry.charts.ridgeline import Ridge, confidence_ridgeline
+from telemetry.charts.sparkline import Sparkline, sparkline
+
+__all__ = [
+    "BandSeries",
+    "Chart",
+    "EcdfSeries",
+    "Empty",
+    "EnergySeries",
+    "Footing",
+    "Marker",
+    "Ridge",
+    "Span",
+    "Sparkline",
+    "Table",
+    "adoption_area",
+    "class_mix_bars",
+    "confidence_ridgeline",
+    "ecdf_overlay",
+    "energy_over_time",
+    "latency_heatmap",
+    "percentile_bands",
+    "sparkline",
+]
