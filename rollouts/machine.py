@@ -30,6 +30,9 @@ class Event(StrEnum):
     REVISE = "revise"
     START = "start"
     PROMOTE = "promote"
+    COMPLETE = "complete"
+    OVERRIDE = "override"
+    OVERRIDE_COMPLETE = "override_complete"
     HOLD = "hold"
     PAUSE = "pause"
     RESUME = "resume"
@@ -43,7 +46,6 @@ class Event(StrEnum):
     UNDECIDED = "undecided"
     HARMED = "harmed"
     RECOMMENDATION_EXPIRED = "recommendation_expired"
-    LAST_STAGE_PASSED = "last_stage_passed"
     ROLLBACK_DONE = "rollback_done"
 
 
@@ -53,6 +55,9 @@ ACTIONS = frozenset(
         Event.REVISE,
         Event.START,
         Event.PROMOTE,
+        Event.COMPLETE,
+        Event.OVERRIDE,
+        Event.OVERRIDE_COMPLETE,
         Event.HOLD,
         Event.PAUSE,
         Event.RESUME,
@@ -62,8 +67,12 @@ ACTIONS = frozenset(
 )
 """Events that only a person causes."""
 
+# Events that are one act to people: promoting out of the last stage completes the lane, and going on although the
+# evidence is inconclusive is an act of its own.
+_ACTION_OF = {Event.COMPLETE: Event.PROMOTE, Event.OVERRIDE_COMPLETE: Event.OVERRIDE}
+
 # Signing leaves the state as it is; these are the states in which there is something to sign.
-SIGNABLE = frozenset({State.AWAITING_APPROVAL, State.PROMOTION_RECOMMENDED})
+SIGNABLE = frozenset({State.AWAITING_APPROVAL, State.PROMOTION_RECOMMENDED, State.HELD})
 
 # Devices of the lane may run the new release, and more of them may get it.
 SPREADING = frozenset({State.DEPLOYING, State.SOAKING, State.EVALUATING, State.PROMOTION_RECOMMENDED, State.HELD})
@@ -92,7 +101,9 @@ def _table() -> dict[tuple[State, Event], State]:
         (State.PROMOTION_RECOMMENDED, Event.UNDECIDED): State.HELD,
         (State.PROMOTION_RECOMMENDED, Event.RECOMMENDATION_EXPIRED): State.HELD,
         (State.PROMOTION_RECOMMENDED, Event.PROMOTE): State.DEPLOYING,
-        (State.PROMOTION_RECOMMENDED, Event.LAST_STAGE_PASSED): State.COMPLETED,
+        (State.PROMOTION_RECOMMENDED, Event.COMPLETE): State.COMPLETED,
+        (State.HELD, Event.OVERRIDE): State.DEPLOYING,
+        (State.HELD, Event.OVERRIDE_COMPLETE): State.COMPLETED,
         (State.PAUSED, Event.RESUME): State.DEPLOYING,
         (State.ROLLING_BACK, Event.ROLLBACK_DONE): State.ROLLED_BACK,
         (State.ROLLING_BACK, Event.STOP): State.STOPPED,
@@ -123,7 +134,8 @@ def next_state(state: str, event: Event) -> State | None:
 
 def allowed_actions(state: str) -> list[str]:
     """What a person may do with a lane in this state, sorted; `approve` where there is something to sign."""
-    actions = {str(event) for (source, event) in TRANSITIONS if source == state and event in ACTIONS}
+    events = {event for (source, event) in TRANSITIONS if source == state and event in ACTIONS}
+    actions = {str(_ACTION_OF.get(event, event)) for event in events}
     return sorted(actions | ({"approve"} if state in SIGNABLE else set()))
 
 

@@ -13,6 +13,7 @@ from fleet.actors import Actor
 from fleet.models import Device, HardwareTarget, Region, Release, User, Workload
 from fleet.models.people import Role
 from fleet.services import labels, releases, tokens
+from telemetry import columns
 
 BILL_OF_MATERIALS = {
     "model_hash": "sha256:5d41402abc4b2a76b9719d911017c592",
@@ -30,6 +31,19 @@ def django_db_setup(django_db_setup, django_db_blocker):
     """Let pytest-django empty the tables between transactional tests; the test of that trigger turns it on again."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE fleet_auditentry DISABLE TRIGGER audit_table_stays")
+        for table in ("lanetransition", "approval", "look", "evidence"):
+            cursor.execute(f"ALTER TABLE rollouts_{table} DISABLE TRIGGER {table}_table_stays")
+
+
+@pytest.fixture(autouse=True)
+def empty_time_series(request):
+    """Empty the hypertables after a transactional test: pytest-django flushes the tables of models alone."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    if marker is not None and marker.kwargs.get("transaction"):
+        blocker = request.getfixturevalue("django_db_blocker")
+        with blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {', '.join(columns.TABLES)}, stale_bucket")
 
 
 @pytest.fixture(autouse=True)

@@ -27,16 +27,26 @@ def test_a_lane_deploys_only_after_a_person_started_promoted_or_resumed_it(event
         if after is None:
             continue
         if after is State.DEPLOYING:
-            assert event in {Event.START, Event.PROMOTE, Event.RESUME}
+            assert event in {Event.START, Event.PROMOTE, Event.OVERRIDE, Event.RESUME}
         state = after
 
 
 @given(walks)
-def test_a_lane_completes_only_out_of_a_promotion_recommendation(events):
-    states = walk(events)
-    for before, after in zip(states, states[1:], strict=False):
+def test_a_lane_completes_only_by_a_person_who_promotes_or_overrides(events):
+    state = State.DRAFT
+    for event in events:
+        after = machine.next_state(state, event)
         if after is State.COMPLETED:
-            assert before is State.PROMOTION_RECOMMENDED
+            assert (state, event) in {
+                (State.PROMOTION_RECOMMENDED, Event.COMPLETE),
+                (State.HELD, Event.OVERRIDE_COMPLETE),
+            }
+        state = after or state
+
+
+def test_a_held_lane_goes_on_only_by_an_override_that_says_so():
+    assert "promote" not in machine.allowed_actions(State.HELD)
+    assert "override" in machine.allowed_actions(State.HELD)
 
 
 @given(walks)
@@ -89,6 +99,7 @@ def test_only_a_lane_with_something_to_sign_can_be_approved():
     assert [state for state in State if "approve" in machine.allowed_actions(state)] == [
         State.AWAITING_APPROVAL,
         State.PROMOTION_RECOMMENDED,
+        State.HELD,
     ]
 
 
