@@ -1,0 +1,138 @@
+"""The stream of COPY … (FORMAT BINARY), assembled from numpy columns without touching a row in Python.
+
+A row is a field count and, for each field, its length and its bytes, all big-endian; a null has length -1 and no bytes
+(PostgreSQL documentation, COPY, "Binary Format"). Rows are laid out at their greatest length as one structured array
+with constant field lengths; where a field is null or shorter than the longest, the surplus bytes are cut out by a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin.
+POSTGRES_EPOCH_US = 946_684_800_000_000
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
+_NULL = -1
+
+# PostgreSQL type -> big-endian dtype of its binary form
+_DTYPE = {
+    "int2": ">i2",
+    "int4": ">i4",
+    "int8": ">i8",
+    "float4": ">f4",
+    "float8": ">f8",
+    "bool": "u1",
+    "timestamptz": ">i8",
+}
+_JSONB_VERSION = b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column of the rows to copy.
+
+    Attributes:
+        name: of the table's column.
+        type: its PostgreSQL type.
+        values: one value for all rows; an (n,) array, where nan in a float column is null and times are microseconds
+            since 1970; or n bytes objects (None for null) for bytea, text (UTF-8), jsonb (JSON text) and uuid.
+        nullable: whether nan stands for null; else a float array is taken as it is.
+    """
+
+    name: str
+    type: str
+    values: Any
+    nullable: bool = False
+
+
+def copy_stream(fields: Sequence[Field], n: int) -> tuple[list[str], bytes]:
+    """The names of the columns to copy, and the stream of n > 0 rows.
+
+    Columns that are null in every row are left out: COPY fills them with their default, which is null.
+    """
+    parts = [part for part in (_part(field, n) for field in fields) if part is not None]
+    layout, template = _layout(tuple((part.dtype, part.width) for part in parts))
+    rows = np.frombuffer(bytearray(template * n), dtype=layout)
+    cut: list[tuple[str, NDArray | int]] = []
+    for place, part in enumerate(parts):
+        rows[f"v{place}"] = part.values
+        if part.lengths is not None:
+            rows[f"l{place}"] = part.lengths
+            cut.append((f"v{place}", part.lengths))
+    body = rows.tobytes() if not cut else _cut(rows, cut)
+    return [part.name for part in parts], b"".join((_SIGNATURE, body, _TRAILER))
+
+
+@dataclass(slots=True)
+class _Part:
+    """A field ready to be laid out: `lengths` is None where every row has the full width."""
+
+    name: str
+    dtype: str
+    width: int
+    values: Any
+    lengths: NDArray | None = None
+
+
+def _part(field: Field, n: int) -> _Part | None:
+    """The field as laid out, or None if it is null throughout."""
+    dtype = _DTYPE.get(field.type)
+    if dtype is None:
+        return _bytes_part(field, n)
+    values = field.values
+    if field.type == "timestamptz":
+        values = values - POSTGRES_EPOCH_US
+    width = np.dtype(dtype).itemsize
+    if field.nullable:
+        null = np.isnan(values)
+        nulls = np.count_nonzero(null)
+        if nulls == n:
+            return None
+        if nulls:
+            return _Part(field.name, dtype, width, values, np.where(null, _NULL, width))
+    return _Part(field.name, dtype, width, values)
+
+
+def _bytes_part(field: Field, n: int) -> _Part | None:
+    """A field of variable length, padded to its longest value."""
+    values = field.values
+    if field.type == "jsonb":
+        values = [None if value is None else _JSONB_VERSION + value for value in values]
+    lengths = np.fromiter((_NULL if value is None else len(value) for value in values), np.int64, n)
+    longest = int(lengths.max())
+    if longest == _NULL:
+        return None
+    width = max(longest, 1)
+    padded = np.array([value or b"" for value in values], dtype=f"S{width}")
+    return _Part(field.name, f"S{width}", width, padded, None if (lengths == width).all() else lengths)
+
+
+@lru_cache(maxsize=256)
+def _layout(parts: tuple[tuple[str, int], ...]) -> tuple[np.dtype, bytes]:
+    """The dtype of a row at its greatest length, and the bytes of a row with all constants filled in."""
+    members: list[tuple[str, str]] = [("fields", ">i2")]
+    for place, (dtype, _) in enumerate(parts):
+        members += [(f"l{place}", ">i4"), (f"v{place}", dtype)]
+    layout = np.dtype(members)
+    row = np.zeros(1, dtype=layout)
+    row["fields"] = len(parts)
+    for place, (_, width) in enumerate(parts):
+        row[f"l{place}"] = width
+    return layout, row.tobytes()
+
+
+def _cut(rows: NDArray, fields: list[tuple[str, NDArray]]) -> bytes:
+    """The rows' bytes without those that lie beyond a field's length."""
+    keep = np.ones((rows.size, rows.dtype.itemsize), dtype=bool)
+    for name, lengths in fields:
+        dtype, offset = rows.dtype.fields[name][:2]
+        keep[:, offset : offset + dtype.itemsize] = np.arange(dtype.itemsize) < lengths[:, None]
+    return rows.view(np.uint8).reshape(keep.shape)[keep].tobytes()
