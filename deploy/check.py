@@ -37,7 +37,7 @@ def check(arguments: list[str]) -> list[str]:
         wait_for_turn(lock)
         database = {"TEST_DATABASE_NAME": "test_ridgeline_script"}
         redis = outcome.redis_url
-        if outcome.private_redis:
+        if "REDIS_URL" in outcome.private:
             redis = f"{redis.removesuffix('/0')}/{REDIS_DATABASE}"
         env = {**state.secrets(), **os.environ, **database, "DATABASE_URL": outcome.database_url, "REDIS_URL": redis}
         # Commands such as lint-imports are looked up here, and import the checkout.

@@ -134,10 +134,10 @@ def variables(state: State, outcome: ways.Outcome, *, demo: bool = False) -> dic
     """The environment variables of the product's processes; what the caller has set goes before the env file."""
     database_url, redis_url = outcome.database_url, outcome.redis_url
     extra = {"RIDGELINE_DEMO_DIR": str(state.demo)} if demo else {}
-    if demo and outcome.private_database:
+    if demo and "DATABASE_URL" in outcome.private:
         database_url = f"{database_url}_demo"
         extra["RIDGELINE_ARTIFACT_DIR"] = str(state.demo / "artifacts")
-    if demo and outcome.private_redis:
+    if demo and "REDIS_URL" in outcome.private:
         redis_url = f"{redis_url.removesuffix('/0')}/1"
     kept = {**state.secrets(), **os.environ}
     return {**kept, "RIDGELINE_STATIC_MANIFEST": "true", **extra, "DATABASE_URL": database_url, "REDIS_URL": redis_url}

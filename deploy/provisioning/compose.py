@@ -3,9 +3,7 @@
 import hashlib
 import re
 import secrets
-import shutil
 import subprocess
-from dataclasses import dataclass
 
 from provisioning.console import run_step
 from provisioning.state import CHECKOUT, State, free_port
@@ -19,16 +17,8 @@ _UNREAD = dict.fromkeys(
 )
 
 
-@dataclass(frozen=True)
-class Containers:
-    """Where the two containers listen."""
-
-    database_url: str
-    redis_url: str
-
-
-def up(state: State, known: dict[str, str]) -> Containers | None:
-    """Start the compose file's database and Redis on free loopback ports; None when no engine answers."""
+def up(state: State, known: dict[str, str]) -> dict[str, str] | None:
+    """Start the compose file's database and Redis on free loopback ports. Returns their URLs; None when no engine answers."""
     if not _engine_answers():
         return None
     database_password, database_port = _known(
@@ -44,10 +34,10 @@ def up(state: State, known: dict[str, str]) -> Containers | None:
     }
     command = [*_command(state), "up", "--detach", "--wait", *SERVICES]
     run_step("starting TimescaleDB and Redis in containers", command, state.log / "compose.log", environment)
-    return Containers(
-        database_url=f"postgres://ridgeline:{database_password}@127.0.0.1:{database_port}/ridgeline",
-        redis_url=f"redis://:{redis_password}@127.0.0.1:{redis_port}/0",
-    )
+    return {
+        "DATABASE_URL": f"postgres://ridgeline:{database_password}@127.0.0.1:{database_port}/ridgeline",
+        "REDIS_URL": f"redis://:{redis_password}@127.0.0.1:{redis_port}/0",
+    }
 
 
 def down(state: State) -> bool:
@@ -60,12 +50,14 @@ def down(state: State) -> bool:
 
 
 def _engine_answers() -> bool:
-    if not shutil.which("docker"):
-        return False
+    """Whether a container engine with its compose command is there and runs."""
     try:
-        return subprocess.run(["docker", "info"], capture_output=True, timeout=20).returncode == 0
-    except subprocess.TimeoutExpired:
+        for question in (["docker", "info"], ["docker", "compose", "version"]):
+            if subprocess.run(question, capture_output=True, timeout=20).returncode != 0:
+                return False
+    except (OSError, subprocess.TimeoutExpired):
         return False
+    return True
 
 
 def _command(state: State) -> list[str]:

@@ -1,10 +1,9 @@
 """The ways to a TimescaleDB and a Redis, in the order in which they are tried; the first that works is taken."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from provisioning import compose, debian
@@ -17,13 +16,17 @@ from provisioning.state import State, answers
 TIMESCALEDB_PACKAGE = r"postgresql-\d+-timescaledb"
 REDIS_PROGRAMS = ["valkey-server", "redis-server"]
 ROOT_BINARIES = "/usr/lib/postgresql/17/bin"
-Server = TypeVar("Server", Postgres, Redis)
+Server = Postgres | Redis
 
 NO_WAY = (
     "No {server} can be had here: set {variable} to a server that you have, install {package}, run this as root on "
     "Debian 13 or later so that apt can install it, use a machine whose apt names a Debian mirror, or start a "
     "container engine."
 )
+MISSING = {
+    "DATABASE_URL": {"server": "TimescaleDB", "package": "PostgreSQL with the timescaledb extension"},
+    "REDIS_URL": {"server": "Redis", "package": "redis-server or valkey-server"},
+}
 
 
 class Unusable(Exception):
@@ -32,41 +35,45 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stands after provisioning: the two URLs, the titles of the servers that this run started, and whether the
-    servers are private ones rather than the caller's."""
+    """What stands after provisioning.
+
+    `started` has the titles of the servers that this run started, `private` the variables whose server is this
+    checkout's own: there every database and every Redis database is free to use.
+    """
 
     database_url: str
     redis_url: str
     started: tuple[str, ...]
-    private_database: bool
-    private_redis: bool
+    private: frozenset[str]
 
 
 def up(state: State) -> Outcome:
     """Bring both servers up and write the env file. Raises CannotProvision with one sentence when no way works.
 
-    The env file holds the addresses of the private servers only; an address given by the caller stays the caller's.
+    The env file holds the addresses of the servers made here; an address given by the caller stays the caller's.
     """
     with state.locked():
         known = state.read_env()
-        database_url, redis_url = _given("DATABASE_URL", known), _given("REDIS_URL", known)
-        private: dict[str, str] = {}
-        started: list[str] = []
-        for name, url, make in (("DATABASE_URL", database_url, _postgres), ("REDIS_URL", redis_url, _redis)):
-            if url is not None:
+        urls = {name: url for name in WAYS if (url := _given(name, known))}
+        made: dict[str, str] = {}
+        private, started = set[str](), list[str]()
+        for name in WAYS:
+            if name in urls or name in made:
                 continue
-            private[name], fresh = make(state, known)
-            if fresh is not None:
-                started.append(fresh)
-        if any(known.get(name) != url for name, url in private.items()) or not state.env_file.exists():
-            state.write_env(private)
-        return Outcome(
-            database_url=database_url or private["DATABASE_URL"],
-            redis_url=redis_url or private["REDIS_URL"],
-            started=tuple(started),
-            private_database=database_url is None,
-            private_redis=redis_url is None,
-        )
+            server = _first_that_works(WAYS[name], state)
+            if server is not None:
+                made[name], fresh = server.up(known.get(name))
+                private.add(name)
+                started += [server.title] if fresh else []
+            else:
+                containers = compose.up(state, known)
+                if containers is None:
+                    raise CannotProvision(NO_WAY.format(variable=name, **MISSING[name]))
+                made = {**containers, **made}
+        if any(known.get(name) != url for name, url in made.items()) or not state.env_file.exists():
+            state.write_env(made)
+        urls = {**made, **urls}
+        return Outcome(urls["DATABASE_URL"], urls["REDIS_URL"], tuple(started), frozenset(private))
 
 
 def down(state: State, titles: tuple[str, ...] | None = None) -> list[str]:
@@ -79,7 +86,7 @@ def down(state: State, titles: tuple[str, ...] | None = None) -> list[str]:
         return stopped
 
 
-def existing(state: State) -> Iterator[Postgres | Redis]:
+def existing(state: State) -> Iterator[Server]:
     """The private servers that were made here before, running or not."""
     for programs in _places(state):
         if (programs.services / "postgres" / "data").is_dir():
@@ -99,41 +106,16 @@ def _given(name: str, known: dict[str, str]) -> str | None:
     return url
 
 
-def _postgres(state: State, known: dict[str, str]) -> tuple[str, str | None]:
-    url = known.get("DATABASE_URL")
-    for way in (_made_before, _installed_postgres, _postgres_from_apt, _postgres_from_root):
-        server = _try(way, state)
+def _first_that_works(ways: Sequence[Callable[[State], Server | None]], state: State) -> Server | None:
+    for way in ways:
+        try:
+            server = way(state)
+        except CannotProvision as reason:
+            say(str(reason))
+            continue
         if server is not None:
-            address, fresh = server.up(url)
-            return address, server.title if fresh else None
-    containers = compose.up(state, known)
-    if containers is None:
-        server, package = "TimescaleDB", "PostgreSQL with the timescaledb extension"
-        raise CannotProvision(NO_WAY.format(server=server, variable="DATABASE_URL", package=package))
-    return containers.database_url, None
-
-
-def _redis(state: State, known: dict[str, str]) -> tuple[str, str | None]:
-    url = known.get("REDIS_URL")
-    for way in (_redis_beside_postgres, _installed_redis, _redis_from_apt, _redis_from_root):
-        server = _try(way, state)
-        if server is not None:
-            address, fresh = server.up(url)
-            return address, server.title if fresh else None
-    containers = compose.up(state, known)
-    if containers is None:
-        raise CannotProvision(
-            NO_WAY.format(server="Redis", variable="REDIS_URL", package="redis-server or valkey-server")
-        )
-    return containers.redis_url, None
-
-
-def _try(way: Callable[[State], Server | None], state: State) -> Server | None:
-    try:
-        return way(state)
-    except CannotProvision as reason:
-        say(str(reason))
-        return None
+            return server
+    return None
 
 
 def _made_before(state: State) -> Postgres | None:
@@ -244,3 +226,9 @@ def _redis_program(programs: Programs) -> str | None:
         return "/usr/bin/valkey-server"
     found = next((path for path in map(find, REDIS_PROGRAMS) if path), None)
     return str(found) if found else None
+
+
+WAYS: dict[str, list[Callable[[State], Server | None]]] = {
+    "DATABASE_URL": [_made_before, _installed_postgres, _postgres_from_apt, _postgres_from_root],
+    "REDIS_URL": [_redis_beside_postgres, _installed_redis, _redis_from_apt, _redis_from_root],
+}
