@@ -76,6 +76,7 @@ def forest_plot(effects: Sequence[Effect], *, footing: Footing | None = None) ->
             "title": {"text": "effect toward harm, in margins"},
             "range": [-REACH * 0.75, REACH],
             "zeroline": True,
+            "tickangle": 0,
             "showgrid": True,
             "tickvals": [-2, -1, 0, 1, 2, 3, 4],
             "ticktext": [f"{m}" if m != 1 else "margin" for m in (-2, -1, 0, 1, 2, 3, 4)],
