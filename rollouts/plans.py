@@ -39,7 +39,7 @@ class Policy:
     telemetry intervals after which an updated device is silent. confirmed_inferences: inferences on the new release
     that confirm an installation. install_timeout_s: after which a stuck installation has failed. max_attempts,
     retry_after_s, penalty_s: a failed device is offered again after retry_after_s; after max_attempts failures it
-    rests for penalty_s. failure_devices, failure_share: both reached, installation failures or silence fail a lane.
+    rests for penalty_s. confirmed_share: of the treated devices, before a soak begins. failure_devices, failure_share: both reached, installation failures or silence fail a lane.
     approval_ttl_s, recommendation_ttl_s: how long a signature and a recommendation are good for. watch_s: how long
     a completed lane is watched. margins: {metric: effect} or {hardware target: {metric: effect}}, over the budget's.
     limits: {limit: bound} or {hardware target: {limit: bound}}, beside the budget's.
@@ -61,6 +61,7 @@ class Policy:
     max_attempts: int = 3
     retry_after_s: int = 600
     penalty_s: int = DAY_S
+    confirmed_share: float = 0.5
     failure_devices: int = 2
     failure_share: float = 0.10
     approval_ttl_s: int = 7 * DAY_S
@@ -134,6 +135,7 @@ _POLICY_RANGES: dict[str, Range] = {
     "max_attempts": Range(1, 100, whole=True),
     "retry_after_s": Range(0, 365 * DAY_S, whole=True),
     "penalty_s": _DURATION,
+    "confirmed_share": Range(0, 1),
     "failure_devices": Range(1, 1e6, whole=True),
     "failure_share": Range(0, 1),
     "approval_ttl_s": _DURATION,

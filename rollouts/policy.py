@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from drift.stats.proportions import reporting_rate
 from drift.stats.verdict import Verdict, worst
+
+# Level of the one-sided test that devices which ran the new release went quiet more often than the control.
+QUIET_LEVEL = 0.01
 
 
 class Recommendation(StrEnum):
@@ -25,12 +30,14 @@ class Rules:
     """The part of a rollout's policy and of a stage that decides; durations in seconds, shares in [0, 1].
 
     A lane fails at once when `failure_devices` or more devices failed to install, and they are at least `failure_share`
-    of those that were offered the release; the same for devices that fell silent after it.
+    of those that were offered the release; the same for devices that were never heard of again after installing it.
+    `minimum_devices`, and `confirmed_share` of all treated devices, must be confirmed before the soak begins.
     """
 
     minimum_soak_s: float
     minimum_devices: int
     minimum_inferences: int
+    confirmed_share: float = 0.5
     failure_devices: int = 2
     failure_share: float = 0.10
     stale_after_s: float = 3 * 3600.0
@@ -45,7 +52,8 @@ class Exposure:
     """How far a lane's stage has come, in devices and inferences.
 
     `offered` were told of the release (queued ones were not), `in_flight` of them are still at it; `failed` counts
-    failures and time-outs, `silent` devices that installed and then went quiet.
+    failures and time-outs, `silent` devices that installed it and were not heard of again. `quiet` devices ran the
+    release and are not heard from now; `control_quiet` are those of the control that are not.
     """
 
     treated: int
@@ -57,6 +65,13 @@ class Exposure:
     control: int = 0
     in_flight: int = 0
     queued: int = 0
+    quiet: int = 0
+    control_quiet: int = 0
+
+    def needed(self, rules: Rules) -> int:
+        """Devices that must be confirmed: the minimum, and the share of all treated; never none."""
+        share = math.ceil(rules.confirmed_share * self.treated - 1e-9)
+        return max(min(rules.minimum_devices, self.treated), share, 1)
 
 
 @dataclass(frozen=True)
@@ -214,13 +229,29 @@ def _silence(facts: LaneFacts) -> Check:
         return Check(
             "silence", Verdict.INCONCLUSIVE, f"{_share(exposure.silent, exposure.offered)} silent after the update"
         )
-    return Check("silence", Verdict.PASS, "no device went silent after the update")
+    return _quiet(exposure)
+
+
+def _quiet(exposure: Exposure) -> Check:
+    """Devices that ran the release and went quiet since, against the control: bad links make both arms quiet."""
+    treated, control = exposure.confirmed, exposure.control
+    if exposure.quiet < 2:
+        return Check("silence", Verdict.PASS, "no device went silent after the update")
+    rate = reporting_rate(treated, treated - exposure.quiet, control, control - exposure.control_quiet)
+    words = (
+        f"{_share(exposure.quiet, treated)} on the new release are not heard from now, "
+        f"{exposure.control_quiet} of {control} in the control"
+    )
+    if rate.p_value < QUIET_LEVEL:
+        return Check("silence", Verdict.FAIL, f"{words}: more than chance explains (p = {rate.p_value:.2g})")
+    if not rate.in_order:
+        return Check("silence", Verdict.INCONCLUSIVE, words)
+    return Check("silence", Verdict.PASS, words)
 
 
 def _devices(facts: LaneFacts) -> Check:
     exposure = facts.exposure
-    # A stage that has fewer devices than the minimum needs all of them; one without devices proves nothing.
-    needed = max(min(facts.rules.minimum_devices, exposure.treated), 1)
+    needed = exposure.needed(facts.rules)
     text = f"{exposure.confirmed} of {needed} devices confirmed"
     if exposure.confirmed < needed:
         on_the_way = exposure.queued + exposure.in_flight > 0

@@ -3,6 +3,7 @@
 from django.db import models
 
 from fleet.models import Device, Release, Workload
+from rollouts.models.cohorts import StageRun
 from rollouts.models.rollouts import Lane
 
 
@@ -40,6 +41,8 @@ class Delivery(models.Model):
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+")
     # Null for a delivery that no rollout ordered.
     lane = models.ForeignKey(Lane, null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
+    # The stage run whose treated device this is; null for a hold-back that is released after the watch.
+    run = models.ForeignKey(StageRun, null=True, blank=True, on_delete=models.PROTECT, related_name="deliveries")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="deliveries")
     previous_release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.INSTALL)
@@ -95,6 +98,7 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["device", "-id"]),
             models.Index(fields=["lane", "kind", "status"]),
+            models.Index(fields=["run", "device"]),
             models.Index(
                 fields=["status"],
                 condition=models.Q(status__in=["offered", "downloading", "installing", "installed", "booted"]),

@@ -101,6 +101,21 @@ def test_devices_that_fall_silent_after_the_update_fail_the_lane():
     assert "3 of 20 devices (15 %) went silent" in decision.reason
 
 
+def test_devices_that_go_quiet_later_fail_the_lane_only_when_the_control_does_not():
+    quiet = replace(EXPOSURE, quiet=8, control_quiet=2)
+    assert "8 of 20 devices (40 %)" in decide(replace(GOOD, exposure=quiet)).reason
+    assert decide(replace(GOOD, exposure=quiet)).recommendation is Recommendation.ROLLBACK
+    bad_links = replace(EXPOSURE, quiet=4, control_quiet=16)
+    assert decide(replace(GOOD, exposure=bad_links)).recommendation is Recommendation.PROMOTE
+
+
+def test_half_of_the_treated_devices_must_be_confirmed_however_small_the_minimum():
+    few = replace(EXPOSURE, treated=100, offered=100, confirmed=40, in_flight=60)
+    decision = decide(replace(GOOD, exposure=few))
+    assert decision.recommendation is Recommendation.WAIT
+    assert "40 of 50 devices confirmed" in decision.reason
+
+
 def test_a_hand_picked_stage_is_judged_by_hard_limits_alone():
     observed = {**LOOK, "verdict": "inconclusive", "reason": "observational"}
     decision = decide(replace(GOOD, randomised=False, look=observed))
@@ -129,8 +144,32 @@ def test_facts_survive_being_frozen():
 counts = st.integers(0, 60)
 
 
+@st.composite
+def _exposures(draw) -> Exposure:
+    """Any counts that can occur together."""
+    treated, control = draw(counts), draw(counts)
+    offered = draw(st.integers(0, treated))
+    confirmed = draw(st.integers(0, offered))
+    return Exposure(
+        treated=treated,
+        offered=offered,
+        confirmed=confirmed,
+        failed=draw(st.integers(0, offered)),
+        silent=draw(st.integers(0, offered)),
+        inferences=draw(st.integers(0, 10**6)),
+        control=control,
+        in_flight=draw(counts),
+        queued=treated - offered,
+        quiet=draw(st.integers(0, confirmed)),
+        control_quiet=draw(st.integers(0, control)),
+    )
+
+
+exposures = _exposures()
+
+
 @given(
-    st.builds(Exposure, counts, counts, counts, counts, counts, st.integers(0, 10**6), counts, counts, counts),
+    exposures,
     st.none() | st.floats(0, 100),
     st.sampled_from(["fail", "hold", "inconclusive", "pass", None]),
     st.none() | st.floats(0, 1e6),
