@@ -39,7 +39,8 @@ class Policy:
     telemetry intervals after which an updated device is silent. confirmed_inferences: inferences on the new release
     that confirm an installation. install_timeout_s: after which a stuck installation has failed. max_attempts,
     retry_after_s, penalty_s: a failed device is offered again after retry_after_s; after max_attempts failures it
-    rests for penalty_s. confirmed_share: of the treated devices, before a soak begins. failure_devices, failure_share: both reached, installation failures or silence fail a lane.
+    rests for penalty_s. confirmed_share: of the treated devices, before a soak begins. failure_devices,
+    failure_share: both reached, installation failures or silence fail a lane.
     approval_ttl_s, recommendation_ttl_s: how long a signature and a recommendation are good for. watch_s: how long
     a completed lane is watched. margins: {metric: effect} or {hardware target: {metric: effect}}, over the budget's.
     limits: {limit: bound} or {hardware target: {limit: bound}}, beside the budget's.
