@@ -178,7 +178,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["fleet.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["fleet.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "fleet.pagination.CursorPagination",
     "PAGE_SIZE": 100,
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
@@ -191,6 +191,13 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "DESCRIPTION": "Telemetry, drift statistics and staged rollouts for fleets of edge-AI devices.",
     "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["fleet.openapi.one_spelling"],
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "fleet.models.people.Role",
+        "DeviceStatusEnum": "fleet.models.devices.Device.Status",
+        "ReleaseStatusEnum": "fleet.models.releases.Release.Status",
+        "EnrolledStatusEnum": "fleet.api.enrollment.ENROLLED_STATUS",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
@@ -208,6 +215,11 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LOCAL_DIR / "celerybeat-schedule")
 TELEMETRY_MAX_COMPRESSED_BYTES = 1 << 20
 TELEMETRY_MAX_BYTES = 8 << 20
 TELEMETRY_MAX_INFERENCES = 5_000
+# The ledger's statement is prepared once per connection; off for a PgBouncer that cannot (before 1.21).
+PREPARED_STATEMENTS = env.bool("RIDGELINE_PREPARED_STATEMENTS", default=True)
+# Requests per second that one device may send in the long run, and how many at once; events and windows apart from bulk.
+INGEST_RATE = env.float("RIDGELINE_INGEST_RATE", default=50.0)
+INGEST_BURST = env.int("RIDGELINE_INGEST_BURST", default=500)
 RETENTION_DAYS = {
     "raw": env.int("RIDGELINE_RETENTION_RAW_DAYS", default=14),
     "minute": env.int("RIDGELINE_RETENTION_MINUTE_DAYS", default=90),

@@ -1,6 +1,9 @@
 """How lists are cut into pages: by cursor, so that rows which arrive meanwhile shift nothing."""
 
+from django.db.models import QuerySet
 from rest_framework import pagination
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 
 class CursorPagination(pagination.CursorPagination):
@@ -10,7 +13,7 @@ class CursorPagination(pagination.CursorPagination):
     max_page_size = 1000
     ordering = "-pk"
 
-    def get_ordering(self, request, queryset, view):
+    def get_ordering(self, request: Request, queryset: QuerySet, view: APIView) -> tuple[str, ...]:
         """The view's own `cursor_ordering` where it has one; it must end in a unique field."""
         ordering = getattr(view, "cursor_ordering", self.ordering)
         return (ordering,) if isinstance(ordering, str) else tuple(ordering)

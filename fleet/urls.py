@@ -3,9 +3,20 @@
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
+from fleet.views import audit, devices, home, releases
+
 page_patterns = [
+    path("", home.home, name="home"),
     path("login/", auth_views.LoginView.as_view(template_name="fleet/login.html"), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
+    path("devices/", devices.devices, name="devices"),
+    path("tag-devices/", devices.tag, name="devices-tag"),
+    path("devices/<str:serial>/", devices.device, name="device"),
+    path("devices/<str:serial>/act/", devices.act, name="device-act"),
+    path("releases/", releases.releases, name="releases"),
+    path("releases/<int:pk>/", releases.release, name="release"),
+    path("releases/<int:pk>/act/", releases.act, name="release-act"),
+    path("audit/", audit.audit, name="audit"),
 ]
 
 api_patterns = []

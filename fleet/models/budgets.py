@@ -1,5 +1,7 @@
 """Budgets: what a release may cost on a hardware target, and the waivers that allow it to cost more for a while."""
 
+from datetime import datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
@@ -111,6 +113,25 @@ class Waiver(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(approver__isnull=True, approved_at__isnull=True)
+                | models.Q(approver__isnull=False, approved_at__isnull=False),
+                name="waiver_approved_by_someone",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(approver__isnull=True) | ~models.Q(approver=models.F("requested_by")),
+                name="waiver_four_eyes",
+            ),
+        ]
+
+    def status(self, now: datetime) -> str:
+        """requested, approved, expired or revoked."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at <= now:
+            return "expired"
+        return "requested" if self.approved_at is None else "approved"
 
     def __str__(self) -> str:
         return f"{self.limit} of {self.release} on {self.hardware_target.slug}"

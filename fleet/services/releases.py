@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput, StateConflict
@@ -181,7 +182,8 @@ def publish(release: Release, *, actor: Actor, now: datetime, reason: str = "") 
     # The lock keeps artifacts from being added while they are looked at.
     Release.objects.select_for_update().get(pk=release.pk)
     if settings.REQUIRE_SIGNED_ARTIFACTS:
-        unsigned = Artifact.objects.filter(release=release, signature__isnull=True).values_list("filename", flat=True)
+        good = Q(signature__isnull=False, signing_key__revoked_at__isnull=True)
+        unsigned = Artifact.objects.filter(~good, release=release).values_list("filename", flat=True)
         if unsigned:
             detail = f"Not signed with a registered key: {', '.join(unsigned)}."
             raise InvalidInput({"artifacts": detail}, code="unsigned")
