@@ -43,7 +43,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     started: float
     log_offset: int
-    pause: float = FIRST_PAUSE
+    pause: float = 0.0
     again_at: float | None = None
 
 
@@ -104,12 +104,10 @@ class Supervisor:
                     self._remember()
             elif child.process.poll() is not None:
                 end_group(child.process, patience=0.5)  # what it left behind must not hold its port or its queue
-                if now - child.started >= STEADY_SECONDS:
-                    child.pause = FIRST_PAUSE
+                child.pause = next_pause(child.pause, now - child.started)
                 how = _ending(child.process.returncode)
                 say(f"{name} ended ({how}), starting it again in {child.pause:.0f} s; its log is {child.program.log}")
                 child.again_at = now + child.pause
-                child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
     def _launch(self, program: Program) -> _Child:
         program.log.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +132,13 @@ class Supervisor:
         partial = self.folder / "children.partial"
         partial.write_text(json.dumps(births))
         partial.replace(self.folder / "children.json")
+
+
+def next_pause(last: float, ran: float) -> float:
+    """Seconds to wait before a program is started again that was last started after `last` and ran for `ran` seconds."""
+    if last == 0.0 or ran >= STEADY_SECONDS:
+        return FIRST_PAUSE
+    return min(2 * last, LONGEST_PAUSE)
 
 
 def end_leftovers(folder: Path) -> None:

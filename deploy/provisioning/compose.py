@@ -18,7 +18,10 @@ _UNREAD = dict.fromkeys(
 
 
 def up(state: State, known: dict[str, str]) -> dict[str, str] | None:
-    """Start the compose file's database and Redis on free loopback ports. Returns their URLs; None when no engine answers."""
+    """Start the compose file's database and Redis on free loopback ports.
+
+    Returns their URLs by variable; None when no container engine answers.
+    """
     if not _engine_answers():
         return None
     database_password, database_port = _known(

@@ -56,24 +56,28 @@ def up(state: State) -> Outcome:
         known = state.read_env()
         urls = {name: url for name in WAYS if (url := _given(name, known))}
         made: dict[str, str] = {}
-        private, started = set[str](), list[str]()
-        for name in WAYS:
-            if name in urls or name in made:
-                continue
-            server = _first_that_works(WAYS[name], state)
-            if server is not None:
-                made[name], fresh = server.up(known.get(name))
-                private.add(name)
-                started += [server.title] if fresh else []
-            else:
-                containers = compose.up(state, known)
-                if containers is None:
-                    raise CannotProvision(NO_WAY.format(variable=name, **MISSING[name]))
-                made = {**containers, **made}
+        private: set[str] = set()
+        started: list[Server] = []
+        try:
+            for name in WAYS:
+                if name in urls or name in made:
+                    continue
+                server = _first_that_works(WAYS[name], state)
+                if server is not None:
+                    made[name], fresh = server.up(known.get(name))
+                    private.add(name)
+                    started += [server] if fresh else []
+                else:
+                    made = {**_containers(name, state, known), **made}
+        except BaseException:
+            for server in started:  # one server without the other is of no use, and nobody would know of it
+                server.stop()
+            raise
         if any(known.get(name) != url for name, url in made.items()) or not state.env_file.exists():
             state.write_env(made)
         urls = {**made, **urls}
-        return Outcome(urls["DATABASE_URL"], urls["REDIS_URL"], tuple(started), frozenset(private))
+        titles = tuple(server.title for server in started)
+        return Outcome(urls["DATABASE_URL"], urls["REDIS_URL"], titles, frozenset(private))
 
 
 def down(state: State, titles: tuple[str, ...] | None = None) -> list[str]:
@@ -116,6 +120,14 @@ def _first_that_works(ways: Sequence[Callable[[State], Server | None]], state: S
         if server is not None:
             return server
     return None
+
+
+def _containers(name: str, state: State, known: dict[str, str]) -> dict[str, str]:
+    """Way 5: both servers from the compose file; way 6, when there is no engine, is a sentence."""
+    urls = compose.up(state, known)
+    if urls is None:
+        raise CannotProvision(NO_WAY.format(variable=name, **MISSING[name]))
+    return urls
 
 
 def _made_before(state: State) -> Postgres | None:
