@@ -135,7 +135,7 @@ class Supervisor:
 
 
 def next_pause(last: float, ran: float) -> float:
-    """Seconds to wait before a program is started again that was last started after `last` and ran for `ran` seconds."""
+    """Seconds to wait before a program starts again that last waited `last` seconds and then ran for `ran` seconds."""
     if last == 0.0 or ran >= STEADY_SECONDS:
         return FIRST_PAUSE
     return min(2 * last, LONGEST_PAUSE)
