@@ -265,32 +265,6 @@ def unit_quantiles(counts: NDArray, ps: Sequence[float]) -> NDArray[np.float64]:
     return _order_statistics(counts, (np.arange(UNIT_BINS) + 0.5) / UNIT_BINS, ps)
 
 
-def interpolated_quantiles(offset: int, counts: NDArray, zero: NDArray, ps: Sequence[float]) -> NDArray[np.float64]:
-    """Quantiles by the position of the rank inside its bin (values taken as spread evenly on the logarithmic scale).
-
-    Where many devices are compared this is the better estimate: for a smooth distribution its error is a small part
-    of a bin, while `quantiles` moves in steps of 2.2 %. In the worst case (all values of a bin at one of its ends) it
-    is off by a whole bin. Same arguments and result as `quantiles`.
-    """
-    rows = np.column_stack((zero, counts)).astype(np.float64)
-    below = np.cumsum(rows, axis=1)
-    total = below[:, -1]
-    result = np.full((rows.shape[0], len(ps)), np.nan)
-    filled = total > 0
-    for column, p in enumerate(ps):
-        # the middle of the p-quantile's share of the mass: rank p n, kept inside the histogram
-        rank = np.clip(p * total, 0.5, np.maximum(total - 0.5, 0.5))
-        at = (below < rank[:, None]).sum(axis=1)
-        at = np.minimum(at, rows.shape[1] - 1)
-        here = np.take_along_axis(rows, at[:, None], axis=1)[:, 0]
-        before = np.take_along_axis(below, at[:, None], axis=1)[:, 0] - here
-        with np.errstate(invalid="ignore", divide="ignore"):
-            inside = np.clip((rank - before) / here, 0, 1)
-        value = 2.0 ** ((offset + at - 1 + inside) / BINS_PER_OCTAVE)
-        result[:, column] = np.where(filled, np.where(at == 0, 0.0, value), np.nan)
-    return result
-
-
 def _order_statistics(counts: NDArray, values: NDArray, ps: Sequence[float]) -> NDArray[np.float64]:
     """Linear interpolation between order statistics, where each column of `counts` stands for one value."""
     below = np.cumsum(counts, axis=1)
@@ -436,16 +410,12 @@ class HistogramRows:
             return 0, np.zeros((self.n_rows, 0), dtype=np.int64)
         offset = int(self.index.min())
         width = int(self.index.max()) - offset + 1
-        flat = np.bincount(
-            self.row * width + (self.index - offset), weights=self.count, minlength=self.n_rows * width
-        )
+        flat = np.bincount(self.row * width + (self.index - offset), weights=self.count, minlength=self.n_rows * width)
         return offset, flat.astype(np.int64).reshape(self.n_rows, width)
 
     def dense_unit(self) -> NDArray[np.int64]:
         """Counts of unit-interval histograms, shape (rows, 100)."""
-        flat = np.bincount(
-            self.row * UNIT_BINS + self.index, weights=self.count, minlength=self.n_rows * UNIT_BINS
-        )
+        flat = np.bincount(self.row * UNIT_BINS + self.index, weights=self.count, minlength=self.n_rows * UNIT_BINS)
         return flat.astype(np.int64).reshape(self.n_rows, UNIT_BINS)
 
     def pack(self) -> list[bytes | None]:

@@ -44,6 +44,7 @@ class Migration(migrations.Migration):
                 ('clock_error_ms', models.FloatField(null=True)),
                 ('inferences', models.IntegerField(db_default=0, default=0)),
                 ('windows', models.IntegerField(db_default=0, default=0)),
+                ('sampled', models.BooleanField(db_default=False, default=False)),
                 ('window_inferences', models.BigIntegerField(db_default=0, default=0)),
                 ('events', models.IntegerField(db_default=0, default=0)),
                 ('states', models.IntegerField(db_default=0, default=0)),

@@ -24,6 +24,8 @@ class Batch(models.Model):
     # accepted
     inferences = models.IntegerField(db_default=0, default=0)
     windows = models.IntegerField(db_default=0, default=0)
+    # The raw rows are a sample, kept as detail of the windows: no roll-up counts them.
+    sampled = models.BooleanField(db_default=False, default=False)
     # inferences that the windows stand for
     window_inferences = models.BigIntegerField(db_default=0, default=0)
     events = models.IntegerField(db_default=0, default=0)

@@ -1,0 +1,159 @@
+"""How the store talks to PostgreSQL: queries from telemetry/sql, binary results, COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+from django.db import connections, router
+from django.db.utils import DatabaseErrorWrapper
+from numpy.typing import NDArray
+from psycopg import sql
+
+from telemetry import columns, histograms
+from telemetry.histograms import HistogramRows
+from telemetry.models import Context
+from telemetry.rollups import Rollups
+
+SQL_DIRECTORY = Path(__file__).resolve().parent.parent / "sql"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@cache
+def query(name: str) -> sql.SQL:
+    """The query in `telemetry/sql/<name>.sql`, whose {placeholders} are filled with `format`."""
+    return sql.SQL((SQL_DIRECTORY / f"{name}.sql").read_text())
+
+
+@contextmanager
+def writing() -> Iterator[psycopg.Cursor]:
+    """A binary cursor on the primary, inside whatever transaction Django has open."""
+    with _cursor(router.db_for_write(Context)) as cursor:
+        yield cursor
+
+
+@contextmanager
+def reading() -> Iterator[psycopg.Cursor]:
+    """A binary cursor on the database that serves reads (a replica, where a router names one)."""
+    with _cursor(router.db_for_read(Context)) as cursor:
+        yield cursor
+
+
+@contextmanager
+def _cursor(alias: str) -> Iterator[psycopg.Cursor]:
+    connection = connections[alias]
+    # Django's own cursor() opens the connection and checks the transaction's state. It binds in the client, which
+    # cannot give binary results, so the query runs on a plain psycopg cursor of the same connection.
+    with connection.cursor(), DatabaseErrorWrapper(connection), psycopg.Cursor(connection.connection) as cursor:
+        cursor.format = psycopg.pq.Format.BINARY
+        yield cursor
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def moment(us: int) -> datetime:
+    """The time that many microseconds after the epoch."""
+    return EPOCH + timedelta(microseconds=int(us))
+
+
+def copy_rollups(table: str, rollups: Rollups) -> int:
+    """COPY roll-up rows into a tier; returns how many."""
+    layout = columns.TABLES[table]
+    rows = rollups.rows(layout)
+    return copy_rows(table, ((moment(row[0]), *row[1:]) for row in rows))
+
+
+def copy_rows(table: str, rows: Iterable[Sequence[Any]]) -> int:
+    """COPY rows, in the order of telemetry.columns, into a time-series table; returns how many."""
+    layout = columns.TABLES[table]
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns.names(layout)))
+    )
+    written = 0
+    with writing() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(columns.types(layout))
+        for row in rows:
+            copy.write_row(row)
+            written += 1
+    return written
+
+
+# --- roll-up columns in SQL -----------------------------------------------------------------------------------------
+
+
+def value_columns(values: Sequence[str], alias: str = "") -> sql.Composed:
+    """The value columns as a select list."""
+    prefix = [alias] if alias else []
+    return sql.SQL(", ").join(sql.Identifier(*prefix, name) for name in values)
+
+
+def merged_columns(values: Sequence[str], alias: str = "") -> sql.Composed:
+    """The value columns merged over a GROUP BY, as `read_rollups` expects them.
+
+    Histograms come end to end with the length of each, and are merged in numpy: eight times as fast as unnest and sum.
+    """
+    prefix = [alias] if alias else []
+    parts: list[sql.Composable] = []
+    for name in values:
+        column = columns.ROLLUP_VALUE[name]
+        identifier = sql.Identifier(*prefix, name)
+        match column.merge:
+            case "histogram" | "classes":
+                parts.append(sql.SQL("string_agg({}, ''::bytea)").format(identifier))
+                parts.append(sql.SQL("string_agg(int4send(octet_length({})), ''::bytea)").format(identifier))
+            case "sum":
+                parts.append(sql.SQL("sum({})::{}").format(identifier, sql.SQL(column.type)))
+            case _:
+                parts.append(sql.SQL("{}({})").format(sql.SQL(column.merge), identifier))
+    return sql.SQL(", ").join(parts)
+
+
+def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[str]) -> Rollups:
+    """Rows of `keys` and `merged_columns(values)` as columns in memory."""
+    if not rows:
+        return Rollups.empty(keys, values)
+    n_rows = len(rows)
+    taken = iter(zip(*rows, strict=True))
+    key_columns = {name: _key_column(next(taken)) for name in keys}
+    numbers: dict[str, NDArray] = {}
+    merged: dict[str, HistogramRows] = {}
+    for name in values:
+        column = columns.ROLLUP_VALUE[name]
+        if column.merge in ("histogram", "classes"):
+            merged[name] = _histogram_column(next(taken), next(taken), column.merge)
+        elif column.type == "int8":
+            numbers[name] = np.array(next(taken), dtype=np.int64)
+        else:
+            # None becomes nan
+            numbers[name] = np.array(next(taken), dtype=np.float64)
+    return Rollups(key_columns, numbers, merged, n_rows)
+
+
+def _key_column(values: Sequence) -> NDArray[np.int64]:
+    if isinstance(values[0], datetime):
+        return np.array([(value - EPOCH) // _MICROSECOND for value in values], dtype=np.int64)
+    return np.array(values, dtype=np.int64)
+
+
+def _histogram_column(blobs: Sequence[bytes | None], lengths: Sequence[bytes | None], merge: str) -> HistogramRows:
+    """One merged histogram per result row, from the stored ones of its group end to end."""
+    per_row = np.array([0 if item is None else len(item) // 4 for item in lengths], dtype=np.int64)
+    length = np.frombuffer(b"".join(item for item in lengths if item), dtype=">i4").astype(np.int64)
+    blob = b"".join(item for item in blobs if item)
+    decode = histograms.classes_from_blob if merge == "classes" else HistogramRows.from_blob
+    return decode(blob, length).regroup(np.repeat(np.arange(per_row.size), per_row), per_row.size)
+
+
+def execute(cursor: psycopg.Cursor, statement: sql.Composable, parameters: Mapping[str, Any]) -> list[tuple]:
+    """Run a query and fetch all of its rows."""
+    return cursor.execute(statement, parameters).fetchall()

@@ -1,0 +1,105 @@
+"""Reading roll-ups: merged rows of devices and of cohorts over any span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from psycopg import sql
+
+from telemetry.resolution import EPOCH, cover
+from telemetry.rollups import Rollups
+from telemetry.store.connection import execute, merged_columns, query, read_rollups, reading, value_columns
+
+_ALL = ("all",)
+_GROUPABLE = {"bucket", "device_id", "context_id", "hardware_target_id", "region_id"}
+
+
+def device_rollups(
+    device_ids: Sequence[int],
+    *,
+    start: datetime,
+    end: datetime,
+    values: Sequence[str],
+    by: Sequence[str] = ("device_id",),
+    context_ids: Sequence[int] | None = None,
+    step: timedelta | None = None,
+    origin: datetime = EPOCH,
+) -> Rollups:
+    """Roll-ups of devices over [start, end), exact whatever has been folded so far.
+
+    A minute belongs to the span in which it begins, so adjoining spans share none.
+
+    Args:
+        values: value columns to merge, see telemetry.columns.
+        by: keys of the result, of `device_id`, `context_id` and, with a step, `bucket`.
+        context_ids: only these contexts; None for all.
+        step: width of the time groups that `bucket` stands for, counted from `origin`.
+
+    Returns:
+        one row per key that has data, with the keys `first_bucket` and `last_bucket` besides: the first and last start
+        of a stored row that went into it.
+    """
+    statement = query("device_rollups").format(
+        columns=value_columns(values),
+        tier_columns=value_columns(values, "tier"),
+        merged=merged_columns(values),
+        keys=_keys(by, step),
+    )
+    parameters = {
+        "device_ids": list(device_ids),
+        "context_ids": None if context_ids is None else list(context_ids),
+        **_span(start, end, step, origin),
+    }
+    with reading() as cursor:
+        rows = execute(cursor, statement, parameters)
+    return read_rollups(rows, (*(by or _ALL), "first_bucket", "last_bucket"), values)
+
+
+def cohort_rollups(
+    *,
+    start: datetime,
+    end: datetime,
+    values: Sequence[str],
+    by: Sequence[str] = (),
+    context_ids: Sequence[int] | None = None,
+    hardware_target_ids: Sequence[int] | None = None,
+    region_ids: Sequence[int] | None = None,
+    step: timedelta | None = None,
+    origin: datetime = EPOCH,
+) -> Rollups:
+    """Roll-ups of cohorts over [start, end), as far as they are folded (see telemetry.services.folding.catch_up).
+
+    Five minutes belong to the span in which they begin. Arguments and result as `device_rollups`, with the keys
+    `context_id`, `hardware_target_id`, `region_id` and, with a step, `bucket`.
+    """
+    wanted = {"context_id": context_ids, "hardware_target_id": hardware_target_ids, "region_id": region_ids}
+    filters = {name: list(ids) for name, ids in wanted.items() if ids is not None}
+    condition = sql.SQL(" AND ").join(
+        sql.SQL("{} = ANY({}::int4[])").format(sql.Identifier(name), sql.Placeholder(name)) for name in filters
+    )
+    statement = query("cohort_rollups").format(
+        columns=value_columns(values),
+        merged=merged_columns(values),
+        keys=_keys(by, step),
+        filter=condition if filters else sql.SQL("true"),
+    )
+    with reading() as cursor:
+        rows = execute(cursor, statement, {**filters, **_span(start, end, step, origin)})
+    return read_rollups(rows, (*(by or _ALL), "first_bucket", "last_bucket"), values)
+
+
+def _span(start: datetime, end: datetime, step: timedelta | None, origin: datetime) -> dict:
+    """The cut points of a span, and the step, as parameters."""
+    return {**vars(cover(start, end, step=step, origin=origin)), "step": step, "origin": origin}
+
+
+def _keys(by: Sequence[str], step: timedelta | None) -> sql.Composable:
+    """The grouping keys as a list of expressions that serves both SELECT and GROUP BY."""
+    if not set(by) <= _GROUPABLE or ("bucket" in by) != (step is not None):
+        raise ValueError(f"cannot group by {by} with step {step}")
+    bucket = sql.SQL("time_bucket(%(step)s, bucket, %(origin)s::timestamptz)")
+    # `_ALL` stands for one group with everything, and none without data (which GROUP BY () would give)
+    everything = sql.SQL("bucket IS NULL")
+    keys = [bucket if name == "bucket" else sql.Identifier(name) for name in by]
+    return sql.SQL(", ").join(keys or [everything])
