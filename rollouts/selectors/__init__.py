@@ -1,0 +1,1 @@
+"""Reads of the rollouts app, one file per subject."""
