@@ -34,6 +34,11 @@ class User(AbstractUser):
         return self.is_administrator and not set(roles) <= set(BOARD_ROLES)
 
     @property
+    def role_labels(self) -> list[str]:
+        """The roles in words."""
+        return [Role(role).label for role in self.roles if role in Role.values]
+
+    @property
     def is_administrator(self) -> bool:
         """Whether the person may administer the system."""
         return self.is_superuser or Role.ADMINISTRATOR in self.roles

@@ -49,6 +49,7 @@ def artifact_difference(release: Release, against: Release) -> list[dict[str, ob
 
 def previous_release(release: Release) -> Release | None:
     """The release of the same workload that was the newest when this one came: what it is compared with by default."""
-    earlier = release.workload.releases.filter(created_at__lt=release.created_at).exclude(pk=release.pk)
+    same_moment = Q(created_at=release.created_at, pk__lt=release.pk)
+    earlier = release.workload.releases.filter(Q(created_at__lt=release.created_at) | same_moment)
     registered = earlier.filter(status__in=[Release.Status.PUBLISHED, Release.Status.WITHDRAWN])
-    return registered.order_by("-created_at").first()
+    return registered.order_by("-created_at", "-pk").first()

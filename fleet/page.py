@@ -1,0 +1,114 @@
+"""The state of a page: time range, filters and zone, all of it in the query string and shared by every app's pages."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, QueryDict
+
+from fleet import timerange
+from fleet.exceptions import InvalidInput
+from fleet.models import DeviceGroup, HardwareTarget, Region, Release, Workload
+from fleet.scopes import scopes_of_user
+
+# Parameters that are not filters: they survive a change of filter, and a change of range.
+RANGE = ("from", "to")
+KEPT_WITH_FILTERS = ("from", "to", "tz", "q", "sort")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One filter of a page: name in the query string, label, what is chosen, and (value, text) to choose from."""
+
+    name: str
+    label: str
+    value: str
+    options: Sequence[tuple[str, str]]
+
+
+def context(
+    request: HttpRequest,
+    *,
+    now: datetime,
+    filters: Iterable[str] = (),
+    more: Iterable[Choice] = (),
+    default: str = timerange.DEFAULT,
+) -> dict[str, Any]:
+    """What templates/_time_range.html and templates/_filters.html need; `more` are filters of the app that calls.
+
+    A range that makes no sense is answered by the default range and a sentence in `range_error`: a page that was opened
+    with a mistyped address shows something, and says what.
+    """
+    params = request.GET
+    error = ""
+    try:
+        chosen = timerange.parse(params.get("from"), params.get("to"), now=now, default=default)
+    except InvalidInput as refusal:
+        error = " ".join(refusal.errors.values())
+        chosen = timerange.parse(None, None, now=now, default=default)
+    shown = [*(CHOICES[name](params) for name in filters), *more]
+    return {
+        "now": now,
+        "range": chosen,
+        "range_error": error,
+        "presets": timerange.PRESETS,
+        "filters": shown,
+        "filters_active": sum(bool(choice.value) for choice in shown),
+        "kept_with_filters": [(name, params[name]) for name in KEPT_WITH_FILTERS if params.get(name)],
+        "kept_with_range": [(name, value) for name, value in params.items() if name not in RANGE and value],
+        "query": query(params),
+    }
+
+
+def query(params: QueryDict, **more: str) -> str:
+    """The query string as it goes on to panels and charts, with its question mark; `more` replaces what is there."""
+    kept = params.copy()
+    for name, value in more.items():
+        kept[name] = value
+    return f"?{kept.urlencode()}" if kept else ""
+
+
+def needs_scope(scope: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """Open a page's action to people whose roles give them the scope; others get the page that says so."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @login_required
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if scope not in scopes_of_user(request.user):
+                raise PermissionDenied(f"This needs the right {scope}.")
+            return view(request, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _slugs(name: str, label: str, kind: type) -> Callable[[QueryDict], Choice]:
+    return lambda params: Choice(
+        name,
+        label,
+        params.get(name, ""),
+        [(slug, slug) for slug in kind.objects.order_by("slug").values_list("slug", flat=True)],
+    )
+
+
+def _releases(params: QueryDict) -> Choice:
+    releases = Release.objects.exclude(status=Release.Status.DRAFT).order_by("workload__slug", "-created_at")
+    if params.get("workload"):
+        releases = releases.filter(workload__slug=params["workload"])
+    versions = list(dict.fromkeys(releases.values_list("version", flat=True)))[:200]
+    return Choice("release", "Release", params.get("release", ""), [(version, version) for version in versions])
+
+
+CHOICES: dict[str, Callable[[QueryDict], Choice]] = {
+    "workload": _slugs("workload", "Workload", Workload),
+    "hardware_target": _slugs("hardware_target", "Hardware target", HardwareTarget),
+    "region": _slugs("region", "Region", Region),
+    "group": _slugs("group", "Group", DeviceGroup),
+    "release": _releases,
+}
