@@ -15,8 +15,8 @@ from . import gate
 from .client import Client
 from .enroll import Credentials, EnrollmentRefused, enroll
 from .recorder import Device
-from .spool import Spool
-from .transport import Transport, TransportError
+from .spool import Spool, SpoolBusy
+from .transport import Transport
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return arguments.run(arguments)
-    except (TransportError, EnrollmentRefused, LookupError, OSError, ValueError) as error:
+    except (EnrollmentRefused, SpoolBusy, LookupError, OSError, ValueError) as error:
         print(f"ridgeline: {error}", file=sys.stderr)
         return 2
 
@@ -100,6 +100,7 @@ def _send(arguments: argparse.Namespace) -> int:
     drained = client.drain(arguments.timeout)
     rejected = client.tally["rejected_records"]
     lost = sum(device.spool.dropped_total().values())
+    device.spool.close()
     print(f"{sent} read, {bad} unreadable, {rejected} rejected by the server, {lost} dropped")
     if not drained:
         print(f"not everything was sent: {client.last_error}", file=sys.stderr)

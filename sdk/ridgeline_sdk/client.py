@@ -22,6 +22,8 @@ log = logging.getLogger("ridgeline")
 PATH = "/api/v1/telemetry"
 DEFAULT_MAX_BATCH = 500
 HIGHEST_MAX_BATCH = 5000
+# Answers that say for certain that this attempt stored nothing; a 503 may come from a proxy after the commit.
+STORED_NOTHING = (401, 403, 413, 415, 429)
 # A suspended device, or one that waits for approval, asks again rarely.
 FORBIDDEN_WAIT_S = 60.0
 
@@ -144,6 +146,8 @@ class Client:
             # The body was frozen when it was formed, perhaps days ago; this is the uptime at which it is sent.
             headers["Ridgeline-Uptime-Ms"] = str(self.device.clock.uptime_ms())
         self.tally["attempts"] += 1
+        if not batch.unknown:
+            self.spool.mark_unknown(batch, True)
         try:
             response = self.transport.request("POST", PATH, batch.body, headers)
         except TransportError as error:
@@ -153,6 +157,8 @@ class Client:
 
     def _answered(self, batch: Batch, response: Response) -> None:
         status = response.status
+        if status in STORED_NOTHING and not batch.unknown:
+            self.spool.mark_unknown(batch, False)
         if status == 200:
             self._accepted(batch, response)
         elif status in (400, 409):

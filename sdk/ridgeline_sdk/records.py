@@ -46,7 +46,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Batch:
-    """A formed batch: bytes that never change until the server has answered for them."""
+    """A formed batch: bytes that never change until the server has answered for them.
+
+    `unknown` tells that an attempt ended without an answer, so that the server may have stored it.
+    """
 
     id: int
     boot_id: str
@@ -55,3 +58,4 @@ class Batch:
     encoding: str
     body: bytes
     counts: dict[str, int]
+    unknown: bool = False

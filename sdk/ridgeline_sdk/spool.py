@@ -27,7 +27,8 @@ CREATE INDEX IF NOT EXISTS record_kind ON record (kind, id);
 CREATE INDEX IF NOT EXISTS record_label ON record (label, kind, id);
 CREATE TABLE IF NOT EXISTS batch (
     id INTEGER PRIMARY KEY AUTOINCREMENT, boot_id TEXT NOT NULL, seq INTEGER NOT NULL, urgent INTEGER NOT NULL,
-    encoding TEXT NOT NULL, body BLOB NOT NULL, counts TEXT NOT NULL, losses TEXT NOT NULL, UNIQUE (boot_id, seq));
+    encoding TEXT NOT NULL, body BLOB NOT NULL, counts TEXT NOT NULL, losses TEXT NOT NULL,
+    unknown INTEGER NOT NULL DEFAULT 0, UNIQUE (boot_id, seq));
 CREATE TABLE IF NOT EXISTS sequence (boot_id TEXT PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS loss (section TEXT PRIMARY KEY, pending INTEGER NOT NULL, total INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS draft (
@@ -149,11 +150,11 @@ class Spool:
         """The batch to send next: urgent ones first, then in the order of forming."""
         with self._lock:
             row = self._db.execute(
-                "SELECT id, boot_id, seq, urgent, encoding, body, counts FROM batch"
+                "SELECT id, boot_id, seq, urgent, encoding, body, counts, unknown FROM batch"
                 " WHERE urgent >= ? ORDER BY urgent DESC, id LIMIT 1",
                 (int(urgent_only),),
             ).fetchone()
-        return None if row is None else Batch(*row[:3], bool(row[3]), *row[4:6], json.loads(row[6]))
+        return None if row is None else Batch(*row[:3], bool(row[3]), *row[4:6], json.loads(row[6]), bool(row[7]))
 
     def form(
         self,
@@ -196,6 +197,11 @@ class Spool:
             batch_id = self._insert_batch(boot_id, seq, urgent_only, encoding, body, counts, losses)
         return Batch(batch_id, boot_id, seq, urgent_only, encoding, body, counts)
 
+    def mark_unknown(self, batch: Batch, unknown: bool) -> None:
+        """Note, before a batch leaves, that its fate is unknown; take it back when the server has stored nothing."""
+        with self._transaction():
+            self._db.execute("UPDATE batch SET unknown = ? WHERE id = ?", (int(unknown), batch.id))
+
     def acknowledge(self, batch: Batch) -> None:
         """Forget a batch that the server has committed."""
         with self._transaction():
@@ -214,9 +220,12 @@ class Spool:
     def split(self, batch: Batch, *, by_urgency: bool = False) -> bool:
         """Replace a batch by two smaller ones; False when it cannot be split.
 
-        Only for a batch of which the server has said that it stored nothing (413, 429): the first part takes over its
-        `batch_seq`. With `by_urgency` the parts are events and windows (urgent) and the rest.
+        Only a batch that the server has surely not stored may be split (413 or 429 at every attempt): its parts would
+        be counted twice otherwise. The first part takes over its `batch_seq`. With `by_urgency` the parts are events
+        and windows (urgent) and the rest.
         """
+        if batch.unknown:
+            return False
         raw = wire.decompress(batch.body, batch.encoding)
         parts = wire.by_urgency(raw) if by_urgency else wire.halves(raw)
         if parts is None:
