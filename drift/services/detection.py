@@ -1,4 +1,4 @@
-"""Alarms that need no statistics: silence, lost batches, silence after an update, mismatches, plain fallbacks and throttling.
+"""Alarms that need no statistics: silence, lost batches, silence after updates, mismatches, fallbacks, throttling.
 
 Each rule is an absolute limit on single devices that must hold on two or more of them, so that looking every minute
 raises no false alarm by chance. Changes too small for such a limit are the drift board's business.

@@ -80,11 +80,18 @@ class RunningInterval:
         Both sides are read from |S| with twice the one-sided alpha. A look without room adds nothing. Bounds that this
         look contradicts were about another effect than today's: the intersection begins anew from this look.
         """
-        step = take_look(self.sequential, np.abs(aligned_statistics), look=look, alpha_spent=2.0 * alpha_spent)
+        sizes = np.abs(aligned_statistics)
+        step = take_look(self.sequential, sizes, look=look, alpha_spent=2.0 * alpha_spent)
         after = replace(self, sequential=step.state)
-        if step.critical_value is None or not math.isfinite(theta) or not math.isfinite(standard_error):
+        threshold = step.critical_value
+        if threshold is None and step.room:
+            # So many permutations tie for the largest statistic that they do not fit into the room: events on few
+            # devices, or none at all. A threshold just above them all rejects no effect that any permutation could show.
+            surviving = sizes[self.sequential.surviving & np.isfinite(sizes)]
+            threshold = float(surviving.max()) if len(surviving) else None
+        if threshold is None or not math.isfinite(theta) or not math.isfinite(standard_error):
             return after
-        width = half_width(step.critical_value, standard_error, treated)
+        width = half_width(threshold, standard_error, treated)
         lower, upper = max(self.lower, theta - width), min(self.upper, theta + width)
         if lower > upper:
             return replace(after, lower=theta - width, upper=theta + width, restarted_at=look)
