@@ -82,7 +82,7 @@ def quantile_minimum_n(p: float) -> int:
 
 
 MEAN_MINIMUM_N = 20
-SHARE_MINIMUM_N = 100
+SHARE_MINIMUM_N = 20
 SHAPE_MINIMUM_N = 200
 
 
