@@ -58,8 +58,8 @@ class Migration(migrations.Migration):
                 ('max_time', models.DateTimeField(null=True)),
                 ('bytes', models.IntegerField(db_default=0, default=0)),
                 ('reply', models.JSONField(db_default=models.Value({}, output_field=models.JSONField()), default=dict)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='fleet.device')),
-                ('context', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='telemetry.context')),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='fleet.device')),
+                ('context', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='telemetry.context')),
             ],
             options={
                 'verbose_name_plural': 'batches',
@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
                 ('value', models.FloatField()),
                 ('time', models.DateTimeField()),
                 ('boot_id', models.CharField(max_length=64)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='counters', to='fleet.device')),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='counters', to='fleet.device')),
             ],
         ),
         migrations.CreateModel(
@@ -96,10 +96,10 @@ class Migration(migrations.Migration):
                 ('error_rate', models.FloatField(null=True)),
                 ('clock_skew_ms', models.FloatField(null=True)),
                 ('release_since', models.DateTimeField(null=True)),
-                ('context', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='telemetry.context')),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='latest', to='fleet.device')),
+                ('context', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='telemetry.context')),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='latest', to='fleet.device')),
                 ('release', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='fleet.release')),
-                ('workload', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='fleet.workload')),
+                ('workload', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='fleet.workload')),
             ],
             options={
                 'verbose_name_plural': 'device latest',
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                 ('message', models.TextField()),
                 ('record', models.JSONField(null=True)),
                 ('batch', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='quarantined_records', to='telemetry.batch')),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quarantined_records', to='fleet.device')),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='quarantined_records', to='fleet.device')),
             ],
         ),
         migrations.CreateModel(
@@ -154,9 +154,9 @@ class Migration(migrations.Migration):
                 ('first_time', models.DateTimeField()),
                 ('last_time', models.DateTimeField()),
                 ('first_boot_id', models.CharField(blank=True, default='', max_length=64)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='release_spans', to='fleet.device')),
-                ('release', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='release_spans', to='fleet.release')),
-                ('workload', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='fleet.workload')),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='release_spans', to='fleet.device')),
+                ('release', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='release_spans', to='fleet.release')),
+                ('workload', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='fleet.workload')),
             ],
             options={
                 'ordering': ['device', 'first_time'],
@@ -172,7 +172,7 @@ class Migration(migrations.Migration):
                 ('message', models.TextField(blank=True, default='')),
                 ('body_sample', models.BinaryField(max_length=512, null=True)),
                 ('bytes', models.BigIntegerField(db_default=0, default=0)),
-                ('device', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='request_rejects', to='fleet.device')),
+                ('device', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='request_rejects', to='fleet.device')),
             ],
         ),
         migrations.CreateModel(
@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                 ('before_time', models.DateTimeField(null=True)),
                 ('found_at', models.DateTimeField()),
                 ('filled_at', models.DateTimeField(null=True)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='batch_gaps', to='fleet.device')),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batch_gaps', to='fleet.device')),
             ],
             options={
                 'indexes': [models.Index(fields=['device', 'boot_id'], name='telemetry_b_device__2d30c0_idx'), models.Index(condition=models.Q(('filled_at', None)), fields=['before_time'], name='batch_gap_open')],
@@ -229,14 +229,6 @@ class Migration(migrations.Migration):
             model_name='counter',
             constraint=models.UniqueConstraint(fields=('device', 'name'), name='counter_once'),
         ),
-        migrations.AddIndex(
-            model_name='devicelatest',
-            index=models.Index(fields=['last_seen_at'], name='telemetry_d_last_se_3ee646_idx'),
-        ),
-        migrations.AddIndex(
-            model_name='devicelatest',
-            index=models.Index(fields=['release'], name='telemetry_d_release_6f2f5c_idx'),
-        ),
         migrations.AddConstraint(
             model_name='devicelatest',
             constraint=models.UniqueConstraint(fields=('device', 'workload'), name='device_latest_once'),
@@ -255,7 +247,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='releasespan',
-            index=models.Index(fields=['device', 'workload', '-last_time'], name='telemetry_r_device__20245b_idx'),
+            index=models.Index(fields=['device', 'workload', 'first_time'], name='telemetry_r_device__952c99_idx'),
         ),
         migrations.AddIndex(
             model_name='releasespan',

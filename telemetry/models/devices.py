@@ -9,10 +9,11 @@ from telemetry.models.contexts import Context
 class DeviceLatest(models.Model):
     """The newest figures of a workload on a device, kept by ingest in the batch's transaction."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="latest")
-    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+")
+    # Written with every batch: only columns that seldom change are indexed, so that updates stay on their page.
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="latest", db_index=False)
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+", db_index=False)
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
-    context = models.ForeignKey(Context, on_delete=models.PROTECT, related_name="+")
+    context = models.ForeignKey(Context, on_delete=models.PROTECT, related_name="+", db_index=False)
     # receive time of the newest batch, and the newest event time in any batch
     last_seen_at = models.DateTimeField()
     last_event_time = models.DateTimeField(null=True)
@@ -36,7 +37,6 @@ class DeviceLatest(models.Model):
     class Meta:
         verbose_name_plural = "device latest"
         constraints = [models.UniqueConstraint(fields=["device", "workload"], name="device_latest_once")]
-        indexes = [models.Index(fields=["last_seen_at"]), models.Index(fields=["release"])]
 
     def __str__(self) -> str:
         return f"{self.device} {self.release}"
@@ -45,9 +45,9 @@ class DeviceLatest(models.Model):
 class ReleaseSpan(models.Model):
     """A stretch of event time in which a device ran one release."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="release_spans")
-    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+")
-    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="release_spans")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="release_spans", db_index=False)
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+", db_index=False)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="release_spans", db_index=False)
     first_time = models.DateTimeField()
     last_time = models.DateTimeField()
     first_boot_id = models.CharField(max_length=64, blank=True, default="")
@@ -55,7 +55,7 @@ class ReleaseSpan(models.Model):
     class Meta:
         ordering = ["device", "first_time"]
         indexes = [
-            models.Index(fields=["device", "workload", "-last_time"]),
+            models.Index(fields=["device", "workload", "first_time"]),
             models.Index(fields=["release", "first_time"]),
         ]
         constraints = [
@@ -71,7 +71,7 @@ class ReleaseSpan(models.Model):
 class Counter(models.Model):
     """The last value of a cumulative counter of a device, from which the next one becomes a rate."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="counters")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="counters", db_index=False)
     name = models.CharField(max_length=128)
     value = models.FloatField()
     time = models.DateTimeField()

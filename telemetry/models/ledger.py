@@ -9,7 +9,8 @@ from telemetry.models.contexts import Context
 class Batch(models.Model):
     """One stored batch of a device; its row and its data are one transaction."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="batches")
+    # Every index costs each batch a tuple, so there is none that another one covers.
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="batches", db_index=False)
     boot_id = models.CharField(max_length=64)
     batch_seq = models.BigIntegerField()
     # Of the decompressed body: a replay with another body is a conflict, not a duplicate.
@@ -20,7 +21,7 @@ class Batch(models.Model):
     clock_offset_us = models.BigIntegerField(db_default=0, default=0)
     clock_synced = models.BooleanField(db_default=True, default=True)
     clock_error_ms = models.FloatField(null=True)
-    context = models.ForeignKey(Context, null=True, on_delete=models.PROTECT, related_name="batches")
+    context = models.ForeignKey(Context, null=True, on_delete=models.PROTECT, related_name="batches", db_index=False)
     # accepted
     inferences = models.IntegerField(db_default=0, default=0)
     windows = models.IntegerField(db_default=0, default=0)
@@ -67,7 +68,7 @@ class Batch(models.Model):
 class BatchGap(models.Model):
     """Batch numbers that never came: loss seen by the server, until a late batch fills it."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="batch_gaps")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="batch_gaps", db_index=False)
     boot_id = models.CharField(max_length=64)
     # first and last missing batch_seq; a gap that is filled in part is split or narrowed
     missing_from = models.BigIntegerField()
@@ -101,7 +102,7 @@ class BatchGap(models.Model):
 class QuarantinedRecord(models.Model):
     """A bad record of a batch whose other records were stored, with the reason."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="quarantined_records")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="quarantined_records", db_index=False)
     batch = models.ForeignKey(Batch, null=True, on_delete=models.SET_NULL, related_name="quarantined_records")
     received_at = models.DateTimeField()
     section = models.CharField(max_length=16)
@@ -123,7 +124,7 @@ class RequestReject(models.Model):
     """A request that was refused whole: nothing of it was stored."""
 
     # Null where the request could not be attributed to a device.
-    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="request_rejects")
+    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="request_rejects", db_index=False)
     at = models.DateTimeField()
     status = models.PositiveSmallIntegerField()
     code = models.CharField(max_length=48)
