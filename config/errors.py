@@ -84,6 +84,8 @@ def field_errors(detail: Any, path: str = "", code: str = "invalid") -> Iterator
         for name, inner in detail.items():
             if name == "non_field_errors":
                 yield from field_errors(inner, path)
+            elif isinstance(name, int):
+                yield from field_errors(inner, f"{path}[{name}]")
             else:
                 yield from field_errors(inner, f"{path}.{name}" if path else str(name))
     elif isinstance(detail, list):

@@ -3,6 +3,7 @@
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
+from fleet.api.routes import api_patterns, root_patterns
 from fleet.views import audit, devices, home, releases
 
 page_patterns = [
@@ -19,4 +20,4 @@ page_patterns = [
     path("audit/", audit.audit, name="audit"),
 ]
 
-api_patterns = []
+__all__ = ["api_patterns", "page_patterns", "root_patterns"]

@@ -22,8 +22,9 @@ from fleet.tables import CSVList
 class LabelFilter(django_filters.CharFilter):
     """One or several labels (`a,b`); an unknown one is bad input, since it would match nothing in silence."""
 
-    def __init__(self, kind: type[Labelled], **kwargs: Any) -> None:
+    def __init__(self, kind: type[Labelled], parameter: str, **kwargs: Any) -> None:
         self.kind = kind
+        self.parameter = parameter
         super().__init__(**kwargs)
 
     def filter(self, queryset: QuerySet, value: str) -> QuerySet:
@@ -34,9 +35,8 @@ class LabelFilter(django_filters.CharFilter):
         for text in value.split(","):
             label = find_label(self.kind, text.strip())
             if label is None:
-                raise serializers.ValidationError(
-                    {self.extra.get("label", self.field_name): f"There is no {self.kind._meta.verbose_name} “{text}”."}
-                )
+                noun = self.kind._meta.verbose_name
+                raise serializers.ValidationError({self.parameter: f"There is no {noun} “{text}”."})
             found.append(label)
         return queryset.filter(**{f"{self.field_name}__in": found}).distinct()
 
@@ -44,9 +44,9 @@ class LabelFilter(django_filters.CharFilter):
 class DeviceFilter(django_filters.FilterSet):
     """What devices can be filtered by."""
 
-    hardware_target = LabelFilter(HardwareTarget)
-    region = LabelFilter(Region)
-    group = LabelFilter(DeviceGroup, field_name="groups", label="group")
+    hardware_target = LabelFilter(HardwareTarget, "hardware_target")
+    region = LabelFilter(Region, "region")
+    group = LabelFilter(DeviceGroup, "group", field_name="groups")
     status = django_filters.MultipleChoiceFilter(choices=Device.Status.choices)
     serial = django_filters.CharFilter(lookup_expr="icontains")
     power_source = django_filters.CharFilter()
@@ -196,7 +196,10 @@ class DeviceViewSet(CSVList, Resource):
             raise serializers.ValidationError(f"A list has 1 to {devices.MAX_DEVICES_PER_REQUEST} devices.")
         valid = self.valid(DeviceSerializer, many=many)
         registered = self._register([devices.NewDevice(**item) for item in (valid if many else [valid])], many)
-        rows = [self.get_serializer(device).data | {"token": token} for device, token in registered]
+        stored = self.get_queryset().in_bulk([device.pk for device, _ in registered])
+        answer = self.get_serializer(list(stored.values()), many=True).data
+        raw = {device.pk: token for device, token in registered}
+        rows = sorted((row | {"token": raw[row["id"]]} for row in answer), key=lambda row: row["id"])
         return Response(rows if many else rows[0], status=201)
 
     def _register(self, new: list[devices.NewDevice], many: bool) -> list[tuple[Device, str]]:
