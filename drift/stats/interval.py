@@ -86,7 +86,7 @@ class RunningInterval:
         threshold = step.critical_value
         if threshold is None and step.room:
             # So many permutations tie for the largest statistic that they do not fit into the room: events on few
-            # devices, or none at all. A threshold just above them all rejects no effect that any permutation could show.
+            # devices, or none at all. A threshold just above them all rejects nothing that a permutation could show.
             surviving = sizes[self.sequential.surviving & np.isfinite(sizes)]
             threshold = float(surviving.max()) if len(surviving) else None
         if threshold is None or not math.isfinite(theta) or not math.isfinite(standard_error):
