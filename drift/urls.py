@@ -1,15 +1,22 @@
 """The addresses of the drift app."""
 
+from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from drift.api.alarms import AlarmViewSet
 from drift.api.playbooks import PlaybookViewSet
 from drift.api.retrospectives import RetrospectiveViewSet
+from drift.views import alarms
 
 router = SimpleRouter(use_regex_path=False)
 router.register("alarms", AlarmViewSet, basename="alarm")
 router.register("playbooks", PlaybookViewSet, basename="playbook")
 router.register("retrospectives", RetrospectiveViewSet, basename="retrospective")
 
-page_patterns: list = []
+page_patterns = [
+    path("alarms/", alarms.alarms, name="alarms"),
+    path("alarms/<int:pk>/", alarms.alarm, name="alarm"),
+    path("alarms/<int:pk>/act/", alarms.act, name="alarm-act"),
+    path("panels/alarms/", alarms.panel, name="panel-alarms"),
+]
 api_patterns = router.urls
