@@ -42,15 +42,15 @@ class Field:
     Attributes:
         name: of the table's column.
         type: its PostgreSQL type.
-        values: one value for all rows; an (n,) array, where nan in a float column is null and times are microseconds
-            since 1970; or n bytes objects (None for null) for bytea, text (UTF-8), jsonb (JSON text) and uuid.
-        nullable: whether nan stands for null; else a float array is taken as it is.
+        values: one value for all rows; an (n,) array, times in microseconds since 1970; or, for bytea, text (UTF-8),
+            jsonb (JSON text) and uuid, n bytes objects with None for null.
+        null: (n,) mask of the nulls in an array; None where there are none.
     """
 
     name: str
     type: str
     values: Any
-    nullable: bool = False
+    null: NDArray[np.bool_] | None = None
 
 
 def copy_stream(fields: Sequence[Field], n: int) -> tuple[list[str], bytes]:
@@ -91,13 +91,12 @@ def _part(field: Field, n: int) -> _Part | None:
     if field.type == "timestamptz":
         values = values - POSTGRES_EPOCH_US
     width = np.dtype(dtype).itemsize
-    if field.nullable:
-        null = np.isnan(values)
-        nulls = np.count_nonzero(null)
+    if field.null is not None:
+        nulls = np.count_nonzero(field.null)
         if nulls == n:
             return None
         if nulls:
-            return _Part(field.name, dtype, width, values, np.where(null, _NULL, width))
+            return _Part(field.name, dtype, width, np.where(field.null, 0, values), np.where(field.null, _NULL, width))
     return _Part(field.name, dtype, width, values)
 
 

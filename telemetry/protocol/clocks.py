@@ -12,6 +12,9 @@ from telemetry.protocol.wire import Envelope, microseconds
 # A record may lie this far in the future, which covers honest clock errors.
 FUTURE_US = 5 * 60 * 1_000_000
 
+# A thousand years; an uptime beyond that is nonsense and is not used.
+_LONGEST_UPTIME_US = 1_000 * 366 * 86_400 * 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
@@ -47,7 +50,7 @@ class ClockReading:
             return times
         # receive time - (uptime at send - uptime at event)
         ago_us = (self.uptime_ms - uptime_ms) * 1000
-        known = np.isfinite(ago_us)
+        known = np.abs(ago_us) < _LONGEST_UPTIME_US
         return np.where(known, self.received_us - np.where(known, ago_us, 0).astype(np.int64), times)
 
 

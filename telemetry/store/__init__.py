@@ -1,6 +1,15 @@
 """The only way to the hypertables: one typed function per query in telemetry/sql."""
 
 from telemetry.store.connection import copy_rows, microseconds, moment
+from telemetry.store.ingesting import (
+    Booked,
+    book_batch,
+    booked_batch,
+    copy_fields,
+    count_up,
+    extend_release_span,
+    touch_device,
+)
 from telemetry.store.reading import cohort_rollups, device_rollups
 from telemetry.store.tiers import (
     Marks,
@@ -15,12 +24,18 @@ from telemetry.store.tiers import (
 )
 
 __all__ = [
+    "Booked",
     "Marks",
     "add_stale",
     "add_to_cohorts",
+    "book_batch",
+    "booked_batch",
     "cohort_rollups",
+    "copy_fields",
     "copy_rows",
+    "count_up",
     "device_rollups",
+    "extend_release_span",
     "lock_tiers",
     "marked_partials",
     "marks_state",
@@ -29,4 +44,5 @@ __all__ = [
     "rewrite_device_rows",
     "take_marks",
     "take_stale",
+    "touch_device",
 ]

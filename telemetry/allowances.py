@@ -1,0 +1,79 @@
+"""Allowances: token buckets in Redis that hold across all processes, and what they guard.
+
+A bucket refills at a steady rate up to its size; whoever takes more than is there is told how long to wait. When Redis
+is away nothing is refused: the ledger keeps data right, and losing data over a lost throttle would be the worse fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+
+import redis
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+# KEYS: bucket. ARGV: rate per second, size, amount. Returns the seconds to wait as text, "0" when the amount was taken.
+# Redis' own clock is used, so that machines need not agree on theirs.
+_TAKE = """
+local now = redis.call('TIME')
+local at = now[1] + now[2] / 1000000
+local rate, size, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local level, since = size, at
+local held = redis.call('HMGET', KEYS[1], 'level', 'at')
+if held[1] then
+  level, since = tonumber(held[1]), tonumber(held[2])
+  level = math.min(size, level + math.max(0, at - since) * rate)
+end
+local wait = 0
+if level >= amount then
+  level = level - amount
+else
+  wait = (amount - level) / rate
+end
+redis.call('HSET', KEYS[1], 'level', level, 'at', at)
+redis.call('EXPIRE', KEYS[1], math.ceil(size / rate) + 1)
+return tostring(wait)
+"""
+_PREFIX = "allowance:"
+_RETRY_S = 10.0
+
+
+@cache
+def _client() -> redis.Redis:
+    # A request must not hang because Redis does.
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.25, socket_connect_timeout=0.25)
+
+
+@cache
+def _script() -> redis.commands.core.Script:
+    return _client().register_script(_TAKE)
+
+
+_away_until = 0.0
+
+
+def take(bucket: str, *, rate: float, size: float, amount: float = 1.0) -> float:
+    """Take an amount from a bucket.
+
+    Args:
+        bucket: its name.
+        rate: what flows in per second.
+        size: what it holds when full.
+        amount: what is taken; nothing is taken when there is less.
+
+    Returns:
+        seconds until the amount will be there; 0.0 when it was taken.
+    """
+    global _away_until
+    # The monotonic clock only spaces out attempts; no result depends on it.
+    if time.monotonic() < _away_until:
+        return 0.0
+    try:
+        return float(_script()(keys=[_PREFIX + bucket], args=[rate, size, amount]))
+    except redis.RedisError:
+        logger.warning("Redis is away; allowances are not enforced for a while.")
+        _away_until = time.monotonic() + _RETRY_S
+        return 0.0

@@ -1,0 +1,40 @@
+"""Reading what devices send: bodies up to a limit, whatever their length header says or leaves out."""
+
+from __future__ import annotations
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from telemetry.protocol import TooLarge
+
+
+class AnswerAsJson(BaseContentNegotiation):
+    """Devices get JSON whatever their Accept header says; a 406 would cost them their data."""
+
+    def select_parser(self, request: Request, parsers: list) -> None:
+        """None: bodies are read by the views themselves."""
+
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """The first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
+def read_body(request: Request, limit: int) -> bytes:
+    """The body as received.
+
+    Raises:
+        TooLarge: it is longer than the limit; at most that many bytes were read.
+    """
+    environ = request.META
+    chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked" and environ.get("wsgi.input_terminated")
+    if not chunked and int(environ.get("CONTENT_LENGTH") or 0) > limit:
+        raise TooLarge
+    # Django reads nothing without a length; the server's own stream ends where a chunked body ends.
+    stream = environ["wsgi.input"] if chunked else request
+    body = stream.read(limit + 1)
+    if len(body) > limit:
+        raise TooLarge
+    return body

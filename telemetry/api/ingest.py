@@ -1,0 +1,152 @@
+"""POST /api/v1/telemetry: where devices send batches; every answer is one of the table in the protocol."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from fleet.authentication import BearerAuthentication, DevicePrincipal, bearer_token
+from fleet.models import Token
+from fleet.permissions import IsDevice
+from fleet.problems import problem_response
+from fleet.services import tokens
+from telemetry.api.bodies import AnswerAsJson, read_body
+from telemetry.exceptions import BatchConflict, TooMany
+from telemetry.protocol import BadBody, TooLarge, UnknownEncoding
+from telemetry.services import ingest, quarantine
+
+# Answers after which a device would never learn why its data is missing, were they not kept (see quarantine).
+_KEPT = frozenset({400, 401, 403, 409, 413, 415, 429})
+
+
+class UnknownMediaType(Exception):
+    """The body is of a type that this address does not read."""
+
+
+class DeviceView(APIView):
+    """What the addresses share to which devices send measurements: who may, how bodies are read, how it is refused."""
+
+    authentication_classes = [BearerAuthentication]
+    permission_classes = [IsDevice]
+    content_negotiation_class = AnswerAsJson
+    # of the body, as far as it was read; for the record of a refusal
+    received: bytes = b""
+
+    def read(self, request: Request) -> bytes:
+        """The body as received, within the limit for its encoding."""
+        compressed = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity")
+        limit = settings.TELEMETRY_MAX_COMPRESSED_BYTES if compressed else settings.TELEMETRY_MAX_BYTES
+        self.received = read_body(request, limit)
+        return self.received
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+        """Answer a refusal, and keep it."""
+        response = refusal(exc) or super().handle_exception(exc)
+        if response.status_code in _KEPT:
+            self._note(exc, response.status_code)
+        return response
+
+    def _note(self, exc: Exception, status: int) -> None:
+        device_id = _device_id(self.request)
+        if device_id is None and status == 401:
+            # Anybody can send rubbish without ever having been a device here; that is for the access log.
+            return
+        code = getattr(exc, "code", None) or getattr(exc, "default_code", None) or type(exc).__name__
+        quarantine.note_refusal(
+            device_id=device_id,
+            status=status,
+            code=str(code)[:48],
+            message=getattr(exc, "message", None) or str(exc),
+            body=self.received,
+            size=len(self.received) or int(self.request.META.get("CONTENT_LENGTH") or 0),
+            now=timezone.now(),
+        )
+
+
+class TelemetryView(DeviceView):
+    """Takes the batches of devices."""
+
+    @extend_schema(
+        summary="Send a batch of telemetry",
+        description="One envelope of inferences, windows, events, counters and states; see the device protocol.",
+        request=OpenApiTypes.OBJECT,
+        responses={
+            200: OpenApiResponse(OpenApiTypes.OBJECT, "Stored, or a duplicate of a stored batch"),
+            400: OpenApiResponse(OpenApiTypes.OBJECT, "The body cannot be read; do not retry"),
+            401: OpenApiResponse(OpenApiTypes.OBJECT, "The token is not good"),
+            403: OpenApiResponse(OpenApiTypes.OBJECT, "The device is suspended, or the envelope is for another one"),
+            409: OpenApiResponse(OpenApiTypes.OBJECT, "Another body was stored under this number; do not retry"),
+            413: OpenApiResponse(OpenApiTypes.OBJECT, "Too large; split and retry"),
+            415: OpenApiResponse(OpenApiTypes.OBJECT, "Media type or encoding unknown; use JSON and gzip"),
+            429: OpenApiResponse(OpenApiTypes.OBJECT, "Too many requests; wait as Retry-After says"),
+            503: OpenApiResponse(OpenApiTypes.OBJECT, "Try again as Retry-After says, with the same batch"),
+        },
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Store one batch and answer once it is committed."""
+        if request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
+            raise UnknownMediaType
+        reply = ingest.receive(
+            ingest.Request(
+                sender=request.user.device,
+                is_gateway=request.user.is_gateway,
+                body=self.read(request),
+                encoding=request.META.get("HTTP_CONTENT_ENCODING", ""),
+                now=timezone.now(),
+                uptime_now_ms=uptime_header(request),
+            )
+        )
+        return HttpResponse(msgspec.json.encode(reply), content_type="application/json")
+
+
+def uptime_header(request: Request) -> float | None:
+    """The device's monotonic clock at this request; None where the header is missing or no number."""
+    try:
+        uptime = float(request.META["HTTP_RIDGELINE_UPTIME_MS"])
+    except (KeyError, ValueError):
+        return None
+    return uptime if math.isfinite(uptime) and uptime >= 0 else None
+
+
+def refusal(exc: Exception) -> HttpResponse | None:
+    """The answer to a body that is refused; None for what the project's table of errors answers."""
+    if isinstance(exc, BadBody):
+        errors = [{"field": exc.field, "message": exc.message, "code": exc.code}] if exc.field else []
+        return problem_response(400, exc.code, exc.message, errors)
+    if isinstance(exc, TooLarge):
+        limits = {
+            "compressed_bytes": settings.TELEMETRY_MAX_COMPRESSED_BYTES,
+            "bytes": settings.TELEMETRY_MAX_BYTES,
+            "records": settings.TELEMETRY_MAX_INFERENCES,
+        }
+        detail = "The body exceeds a limit: {compressed_bytes} bytes compressed, {bytes} in clear, {records} records."
+        return problem_response(413, "too_large", detail.format(**limits), limits=limits)
+    if isinstance(exc, UnknownEncoding):
+        return problem_response(415, "unknown_encoding", "Content-Encoding must be gzip, zstd or identity.")
+    if isinstance(exc, UnknownMediaType):
+        return problem_response(415, "unknown_media_type", "Content-Type must be application/json.")
+    if isinstance(exc, BatchConflict):
+        return problem_response(409, exc.code, exc.detail)
+    if isinstance(exc, TooMany):
+        return problem_response(429, exc.code, exc.detail, headers={"Retry-After": str(math.ceil(exc.retry_after_s))})
+    return None
+
+
+def _device_id(request: Request) -> int | None:
+    """The device whose token was sent, even where the token is not good any more."""
+    user: Any = getattr(request, "_user", None)
+    if isinstance(user, DevicePrincipal):
+        return user.device.pk
+    parts = tokens.parse(bearer_token(request) or "", tokens.TOKEN_PREFIX)
+    if parts is None:
+        return None
+    return Token.objects.filter(key_id=parts[0]).values_list("device_id", flat=True).first()
