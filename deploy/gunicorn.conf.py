@@ -9,6 +9,8 @@ wsgi_app = "config.wsgi:application"
 worker_class = "gthread"
 workers = int(os.environ.get("RIDGELINE_WEB_WORKERS", "0")) or min(4, (os.cpu_count() or 1) + 1)
 threads = int(os.environ.get("RIDGELINE_WEB_THREADS", "8"))
+# The product is imported once and then forked: it starts sooner and its processes share their memory.
+preload_app = True
 timeout = 60
 graceful_timeout = 20
 # Devices push every few seconds over one connection; a handshake each time would cost more than the request.
@@ -20,11 +22,17 @@ control_socket_disable = True
 errorlog = "-"
 loglevel = os.environ.get("RIDGELINE_WEB_LOG_LEVEL", "warning")
 
+# The processes add up their metrics in one folder, which must be known before the product is imported.
+_made_here = None
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    _made_here = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="ridgeline-metrics-")
 
-def on_starting(server):
-    """Give the workers one folder in which they add up their metrics."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        server.metrics_folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="ridgeline-metrics-")
+
+def when_ready(server):
+    """Import the views as well, before the first fork; Django would leave that to each process's first request."""
+    from django.urls import get_resolver
+
+    _ = get_resolver().url_patterns
 
 
 def child_exit(server, worker):
@@ -35,5 +43,6 @@ def child_exit(server, worker):
 
 
 def on_exit(server):
-    """Remove the folder again."""
-    shutil.rmtree(getattr(server, "metrics_folder", ""), ignore_errors=True)
+    """Remove the metrics' folder again, if it was made here."""
+    if _made_here is not None:
+        shutil.rmtree(_made_here, ignore_errors=True)
