@@ -165,10 +165,11 @@ def _read(path: Path) -> dict[str, list[int]]:
 
 
 def _birth(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot: with its id it names one process for ever."""
+    """When a living process was started, in clock ticks since boot: with its id that names one process for ever."""
     try:
-        # The name, in brackets, may hold anything; the fields are counted behind it. The start is field 22.
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        # The name, in brackets, may hold anything; the fields are counted behind it, from the third on.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
 
