@@ -14,6 +14,8 @@ from fleet.models import Device, HardwareTarget, Region, Release, User, Workload
 from fleet.models.people import Role
 from fleet.services import labels, releases, tokens
 from telemetry import columns
+from telemetry.services import contexts, directives
+from telemetry.services.ingest import spans
 
 BILL_OF_MATERIALS = {
     "model_hash": "sha256:5d41402abc4b2a76b9719d911017c592",
@@ -50,6 +52,14 @@ def empty_time_series(request):
 def artifacts_in_a_temporary_folder(settings, tmp_path):
     """Uploaded files go with the test that uploaded them."""
     settings.MEDIA_ROOT = tmp_path / "artifacts"
+
+
+@pytest.fixture(autouse=True)
+def ingest_remembers_nothing():
+    """What ingest remembers of a database is wrong for the next test's, which starts empty."""
+    contexts.forget()
+    directives.forget()
+    spans.forget()
 
 
 @pytest.fixture
