@@ -61,7 +61,7 @@ class Harm:
 
 @dataclass
 class History:
-    """One fleet's telemetry, cumulated by hour so that any period is a difference; hour 0 is the start of the baseline."""
+    """One fleet's telemetry, cumulated by hour so that any period is a difference; hour 0 begins the baseline."""
 
     fleet: Fleet
     harm: Harm
@@ -115,7 +115,9 @@ def _correlated(rng: np.random.Generator, devices: int, hours: int, scale: float
     return noise
 
 
-def draw_cohorts(fleet: Fleet, rng: np.random.Generator) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.bool_]]:
+def draw_cohorts(
+    fleet: Fleet, rng: np.random.Generator
+) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.bool_]]:
     """Targets, strata and the stratified random canary."""
     targets = np.array([fleet.targets[i % len(fleet.targets)] for i in range(fleet.devices)])
     regions = [fleet.regions[i // len(fleet.targets) % len(fleet.regions)] for i in range(fleet.devices)]
@@ -252,5 +254,6 @@ def look_input(
         metrics=rows,
         shapes=shape_rows,
         stopped_lanes=stopped,
+        inferences=[int(count) for count in post.count],
         state=state,
     )

@@ -163,6 +163,7 @@ def look_at(
             shape for name in plan.shapes if (shape := _shape_input(name, baseline, cumulative, recent)) is not None
         ],
         reporting=[int(count > 0) for count in cumulative.scatter(lambda arm: arm.period.count.astype(float), 0.0)],
+        inferences=[int(count) for count in cumulative.scatter(lambda arm: arm.period.count.astype(float), 0.0)],
         hard_limits=_hard_limits(plan, cumulative),
         state=state,
     )

@@ -74,11 +74,14 @@ class RunningInterval:
         treated: int,
         look: int,
         alpha_spent: float,
+        error_floor: float = 0.0,
     ) -> RunningInterval:
         """The interval after a look; `aligned_statistics` has shape (B,), row 0 the real assignment.
 
         Both sides are read from |S| with twice the one-sided alpha. A look without room adds nothing. Bounds that this
         look contradicts were about another effect than today's: the intersection begins anew from this look.
+        `error_floor` is the standard error that counting alone leaves (see `proportions.share_error_floor`): devices
+        that all saw no event agree perfectly, and still a rate of one in their number of inferences is possible.
         """
         sizes = np.abs(aligned_statistics)
         step = take_look(self.sequential, sizes, look=look, alpha_spent=2.0 * alpha_spent)
@@ -92,6 +95,8 @@ class RunningInterval:
         if threshold is None or not math.isfinite(theta) or not math.isfinite(standard_error):
             return after
         width = half_width(threshold, standard_error, treated)
+        if error_floor > 0.0 and alpha_spent > 0.0:
+            width = max(width, half_width(float(ndtri(1.0 - alpha_spent)), error_floor, treated))
         lower, upper = max(self.lower, theta - width), min(self.upper, theta + width)
         if lower > upper:
             return replace(after, lower=theta - width, upper=theta + width, restarted_at=look)

@@ -68,6 +68,20 @@ def wilson_clustered(successes: NDArray[np.integer], n: NDArray[np.integer], *, 
     return wilson(share * effective, effective, confidence=confidence)
 
 
+def share_error_floor(shares: NDArray[np.float64], n: NDArray[np.integer], treated: NDArray[np.bool_]) -> float:
+    """The standard error that counting leaves in a difference of shares, however well the devices agree.
+
+    sqrt(p (1 - p) (1/N_T + 1/N_C)) with p = (events + 1) / (inferences + 2) over both arms (Laplace), N inferences per
+    arm; arrays have shape (devices,), NaN shares are left out. Infinite without inferences in both arms.
+    """
+    heard = np.isfinite(shares) & (n > 0)
+    arms = [float(n[heard & arm].sum()) for arm in (treated, ~treated)]
+    if min(arms) <= 0.0:
+        return math.inf
+    p = (float((shares[heard] * n[heard]).sum()) + 1.0) / (sum(arms) + 2.0)
+    return math.sqrt(p * (1.0 - p) * (1.0 / arms[0] + 1.0 / arms[1]))
+
+
 @dataclass(frozen=True)
 class Reporting:
     """Devices heard from in each arm, Fisher's one-sided p-value for fewer among the treated, and a judgement."""

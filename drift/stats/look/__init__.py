@@ -6,7 +6,7 @@ The JSON of a look, `LookInput.to_dict()` (arrays are aligned with `devices`; nu
      "devices": [str], "treated": [0|1], "strata": [str], "lanes": [str],     lane = hardware target of the stratum
      "look": int >= 1, "planned_looks": int >= 1, "hours": float, "minimum_hours": float,
      "alpha": float, "stages": int, "seed": int, "permutations": int >= 100, "randomised": bool,
-     "stopped_lanes": [str], "reporting": [0|1] | null,
+     "stopped_lanes": [str], "reporting": [0|1] | null, "inferences": [int] | null,
      "metrics": [{"name", "pre": [y|null], "post": [y|null], "recent": [y|null] | null,
                   "margins": {lane|"*": float}, "limits": {lane|"*": float}, "required": bool}],
      "shapes": [{"name", "labels": [str], "pre": [[int]|null], "post": …, "recent": … | null, "margin": float | null}],

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from drift.stats import metrics as registry
 from drift.stats.interval import aligned_differences
-from drift.stats.look.cells import cells_of, group_cells, real_contrast
+from drift.stats.look.cells import cells_of, group_cells, metric_arrays, real_contrast
 from drift.stats.look.frame import Frame, frame_of
 from drift.stats.look.inputs import LookInput
 from drift.stats.look.lanes import LaneContext, delta_of, lane_result, own_crossings
 from drift.stats.look.state import LookState
+from drift.stats.proportions import share_error_floor
 from drift.stats.scan import MINIMUM_PER_ARM, Group, Scope, Window, group_contrast, moments_by_stratum
 from drift.stats.sequential import SequentialStep, spent_alpha, take_look
 from drift.stats.verdict import Crossing, LaneResult, Verdict, worst
@@ -148,7 +150,8 @@ def _take_interval_looks(context: LaneContext) -> None:
         for group in groups:
             statistics = group_contrast(moments, group).statistic
             for column, name in enumerate(names):
-                _advance(context, (name, group.name), statistics[:, column], real[group][column], spent)
+                floor = _error_floor(context, name, group)
+                _advance(context, (name, group.name), statistics[:, column], real[group][column], spent, floor)
 
 
 def _advance(
@@ -157,16 +160,34 @@ def _advance(
     statistics: np.ndarray,
     real: tuple[float, float, int, int],
     spent: float,
+    floor: float,
 ) -> None:
     theta, error, treated, control = real
     if min(treated, control) < MINIMUM_PER_ARM or not math.isfinite(error):
         return
     state, look = context.state, context.look
     state.intervals[key] = state.interval(key).take_look(
-        statistics, theta=theta, standard_error=error, treated=treated, look=look.look, alpha_spent=spent
+        statistics,
+        theta=theta,
+        standard_error=error,
+        treated=treated,
+        look=look.look,
+        alpha_spent=spent,
+        error_floor=floor,
     )
     if look.hours > 0.0:
         state.first_width.setdefault(key, (look.hours, error**2))
+
+
+def _error_floor(context: LaneContext, name: str, group: Group) -> float:
+    """What counting alone leaves open in a share, 0 for other metrics or where the inferences are not known."""
+    look, frame = context.look, context.frame
+    if look.inferences is None or registry.metric(name).kind is not registry.Kind.SHARE:
+        return 0.0
+    devices = np.concatenate([frame.devices[stratum] for stratum in group.strata])
+    row = next(row for row in look.metrics if row.name == name)
+    shares = metric_arrays(row, frame)["post"][devices]
+    return share_error_floor(shares, np.array(look.inferences)[frame.order][devices], frame.treated[devices])
 
 
 def _pool(context: LaneContext, step: SequentialStep) -> None:

@@ -73,7 +73,11 @@ class HardLimit:
 
 @dataclass(frozen=True)
 class LookInput:
-    """One look at one stage of a rollout, all lanes together; the JSON form is documented in `drift.stats.look`."""
+    """One look at one stage of a rollout, all lanes together; the JSON form is documented in `drift.stats.look`.
+
+    `reporting`: heard from at all since the stage began (None: any value counts). `inferences`: how many since then,
+    which bounds what a share without any event can exclude (None: no such bound).
+    """
 
     devices: Sequence[str]
     treated: Sequence[int]
@@ -86,6 +90,7 @@ class LookInput:
     metrics: Sequence[MetricInput]
     shapes: Sequence[ShapeInput] = ()
     reporting: Sequence[int] | None = None
+    inferences: Sequence[int] | None = None
     hard_limits: Sequence[HardLimit] = ()
     stopped_lanes: Sequence[str] = ()
     minimum_hours: float = 24.0
@@ -167,6 +172,8 @@ def _validate(look: LookInput) -> None:
         raise LookInputError(f"hours: must be finite and not negative, got {look.hours}")
     if look.reporting is not None:
         _aligned("reporting", look.reporting, count)
+    if look.inferences is not None:
+        _aligned("inferences", look.inferences, count)
     _validate_rows(look, count)
 
 

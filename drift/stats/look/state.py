@@ -45,6 +45,7 @@ class LookState:
         """Plain JSON."""
         return {
             "schema": SCHEMA,
+            "look": self.family.look,
             "family": self.family.to_dict(),
             "crossings": [[*cell, look] for cell, look in sorted(self.crossings.items())],
             "intervals": [[*key, interval.to_dict()] for key, interval in sorted(self.intervals.items())],
