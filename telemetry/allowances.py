@@ -12,6 +12,7 @@ from functools import cache
 
 import redis
 from django.conf import settings
+from django.db import connection
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ redis.call('HSET', KEYS[1], 'level', level, 'at', at)
 redis.call('EXPIRE', KEYS[1], math.ceil(size / rate) + 1)
 return tostring(wait)
 """
-_PREFIX = "allowance:"
 _RETRY_S = 10.0
 
 
@@ -45,6 +45,11 @@ _RETRY_S = 10.0
 def _client() -> redis.Redis:
     # A request must not hang because Redis does.
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.25, socket_connect_timeout=0.25)
+
+
+def _prefix() -> str:
+    """Ids of devices mean something in one database only, and a Redis may serve several."""
+    return f"allowance:{connection.settings_dict['NAME']}:"
 
 
 @cache
@@ -72,8 +77,14 @@ def take(bucket: str, *, rate: float, size: float, amount: float = 1.0) -> float
     if time.monotonic() < _away_until:
         return 0.0
     try:
-        return float(_script()(keys=[_PREFIX + bucket], args=[rate, size, amount]))
+        return float(_script()(keys=[_prefix() + bucket], args=[rate, size, amount]))
     except redis.RedisError:
         logger.warning("Redis is away; allowances are not enforced for a while.")
         _away_until = time.monotonic() + _RETRY_S
         return 0.0
+
+
+def refill() -> None:
+    """Make every bucket of this database full again."""
+    for key in _client().scan_iter(_prefix() + "*"):
+        _client().delete(key)

@@ -8,8 +8,10 @@ from telemetry.store.ingesting import (
     copy_fields,
     count_up,
     extend_release_span,
+    renew_gaps,
     touch_device,
 )
+from telemetry.store.losses import Loss, batch_losses
 from telemetry.store.reading import cohort_rollups, device_rollups
 from telemetry.store.tiers import (
     Marks,
@@ -24,6 +26,7 @@ from telemetry.store.tiers import (
 )
 
 __all__ = [
+    "Loss",
     "Booked",
     "Marks",
     "add_stale",
@@ -41,6 +44,7 @@ __all__ = [
     "marks_state",
     "microseconds",
     "moment",
+    "renew_gaps",
     "rewrite_device_rows",
     "take_marks",
     "take_stale",

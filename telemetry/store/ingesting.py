@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from telemetry.binary_copy import Field, copy_stream
 from telemetry.store.connection import SQL_DIRECTORY, writing
@@ -70,6 +71,16 @@ def count_up(device_id: int, boot_id: str, time: datetime, values: Mapping[str, 
         "values": list(values.values()),
     }
     _execute("count_up", parameters, rows=False)
+
+
+def renew_gaps(now: datetime, since: datetime) -> tuple[int, int]:
+    """Bring batch gaps up to date with the ledger; how many were opened and closed.
+
+    Two passes at once would both open the same gap, so the second waits for the first.
+    """
+    with transaction.atomic():
+        _execute("lock_gaps", {}, rows=False)
+        return _execute("renew_gaps", {"now": now, "since": since})
 
 
 def copy_fields(table: str, fields: Sequence[Field], n: int) -> None:
