@@ -1,5 +1,6 @@
 """REST: artifacts of releases, their download, and the keys that sign them."""
 
+import io
 import re
 from collections.abc import Iterator
 from typing import IO, Any
@@ -163,7 +164,9 @@ class ArtifactViewSet(Resource):
         else:
             raw = kind == StreamParser.media_type
             fields = self._upload_fields(raw)
-            chunks = _pieces(request.data["file"]) if raw else request.data["file"].chunks(BLOCK_BYTES)
+            # An empty body is not parsed at all, and is an empty file.
+            file = request.data.get("file", io.BytesIO())
+            chunks = _pieces(file) if raw else file.chunks(BLOCK_BYTES)
             description = artifacts.Description(**fields)
             artifact = artifacts.upload_artifact(release, description, chunks, actor=self.actor, now=self.now)
         return Response(self.get_serializer(artifact).data, status=201)

@@ -97,6 +97,7 @@ class BudgetSerializer(serializers.ModelSerializer):
             "reason",
         ]
         read_only_fields = ["id", "version", "created_at"]
+        validators: list[object] = []
 
     def to_representation(self, budget: Budget) -> dict[str, Any]:
         """The fields, with limits and margins as they were written."""

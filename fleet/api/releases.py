@@ -81,6 +81,8 @@ class ReleaseSerializer(serializers.ModelSerializer):
             "allowed_actions",
         ]
         read_only_fields = ["id", "status", "created_at", "published_at", "withdrawn_at"]
+        # The service says which version is taken: one that telemetry reported before is not.
+        validators: list[object] = []
 
     def get_allowed_actions(self, release: Release) -> list[str]:
         """What may be done with the release now."""

@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from fleet.actors import Actor
 from fleet.models import AuditEntry, Device, DeviceGroup, Token
 from fleet.services import tokens
 from fleet.services.labels import create_label
@@ -84,8 +85,6 @@ def test_labels_are_understood_by_name_too(api):
 
 
 def test_groups_are_kept_and_shown_by_slug(api, now, cast):
-    from fleet.actors import Actor
-
     for slug in ("beta", "internal"):
         create_label(DeviceGroup, actor=Actor.system("tests"), now=now, slug=slug)
     answer = api.post(URL, new(groups=["internal", "beta"]), format="json")

@@ -12,7 +12,9 @@ URL = "/api/v1/enroll"
 @pytest.fixture
 def make_key(cast, api_client):
     def make(**body) -> str:
-        answer = api_client(cast.administrator).post("/api/v1/enrollment-keys", {"name": "line 7", **body}, format="json")
+        answer = api_client(cast.administrator).post(
+            "/api/v1/enrollment-keys", {"name": "line 7", **body}, format="json"
+        )
         assert answer.status_code == 201, answer.json()
         return answer.json()["enrollment_key"]
 
