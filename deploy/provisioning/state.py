@@ -35,6 +35,7 @@ class State:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o711)
         self.log.mkdir(exist_ok=True)
+        (self.folder / "static").mkdir(exist_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
