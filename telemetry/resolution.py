@@ -79,19 +79,22 @@ def _aligned(width: timedelta, step: timedelta | None, origin: datetime) -> bool
     return step is None or (not step % width and not (origin - EPOCH) % width)
 
 
-def finest_step(start: datetime, end: datetime, *, now: datetime, retention: dict[str, int]) -> timedelta:
-    """The finest step that a range may have: by its length, and by what is still kept at its start.
+def finest_kept(start: datetime, *, now: datetime, retention: dict[str, int]) -> timedelta:
+    """The width of the finest cohort rows that are still kept at a time.
 
     Args:
         retention: days for which the tiers `minute` (with cohorts of five minutes) and `hour` are kept.
     """
-    step = next(step for longest, step in STEP_BY_RANGE if end - start <= longest)
     age = now - start
-    if age > timedelta(days=retention["minute"]):
-        step = max(step, HOUR)
     if age > timedelta(days=retention["hour"]):
-        step = DAY
-    return step
+        return DAY
+    return HOUR if age > timedelta(days=retention["minute"]) else FIVE_MINUTES
+
+
+def finest_step(start: datetime, end: datetime, *, now: datetime, retention: dict[str, int]) -> timedelta:
+    """The finest step that a range may have: by its length, and by what is still kept at its start."""
+    by_length = next(step for longest, step in STEP_BY_RANGE if end - start <= longest)
+    return max(by_length, finest_kept(start, now=now, retention=retention))
 
 
 def choose_step(start: datetime, end: datetime, *, finest: timedelta, wanted: timedelta | None = None) -> timedelta:

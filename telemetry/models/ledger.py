@@ -124,7 +124,9 @@ class RequestReject(models.Model):
     """A request that was refused whole: nothing of it was stored."""
 
     # Null where the request could not be attributed to a device.
-    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="request_rejects", db_index=False)
+    device = models.ForeignKey(
+        Device, null=True, on_delete=models.CASCADE, related_name="request_rejects", db_index=False
+    )
     at = models.DateTimeField()
     status = models.PositiveSmallIntegerField()
     code = models.CharField(max_length=48)

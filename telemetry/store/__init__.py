@@ -26,11 +26,12 @@ from telemetry.store.tiers import (
 )
 
 __all__ = [
-    "Loss",
     "Booked",
+    "Loss",
     "Marks",
     "add_stale",
     "add_to_cohorts",
+    "batch_losses",
     "book_batch",
     "booked_batch",
     "cohort_rollups",
