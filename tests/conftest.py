@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
 
 from fleet.actors import Actor
@@ -16,6 +18,12 @@ from fleet.services import labels, releases, tokens
 from telemetry import columns
 from telemetry.services import contexts, directives
 from telemetry.services.ingest import spans
+
+# Property tests draw the same examples each time, and a loaded machine fails none of them.
+hypothesis_settings.register_profile(
+    "ridgeline", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+hypothesis_settings.load_profile("ridgeline")
 
 BILL_OF_MATERIALS = {
     "model_hash": "sha256:5d41402abc4b2a76b9719d911017c592",

@@ -20,6 +20,7 @@ from django.db.models import Q, QuerySet
 
 from fleet.actors import Actor
 from fleet.models import Device, Token, User
+from fleet.selectors.tokens import find_token
 from fleet.services import audit
 
 TOKEN_PREFIX = "rdl"
@@ -93,7 +94,7 @@ def check(raw: str, now: datetime) -> Check:
     if parts is None:
         return Check(None, "malformed")
     key_id, secret = parts
-    token = Token.objects.select_related("device", "user").filter(key_id=key_id).first()
+    token = find_token(key_id)
     if token is None:
         # The same work as for a known id, so that time does not tell which ids exist.
         secret_matches(key_id, secret, b"\0" * 32, current_pepper_version())
