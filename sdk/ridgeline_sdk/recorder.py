@@ -132,20 +132,27 @@ class Device:
 
     def record(self, latency_ms: float, *, time_us: int | None = None, **values: Any) -> None:
         """Record one inference; `time_us` (microseconds since the epoch) defaults to now, names as in the protocol."""
-        try:
-            row = fields.checked({"latency_ms": latency_ms, **values}, fields.INFERENCE_FIELDS)
-            if "latency_ms" not in row:
-                raise ValueError("latency_ms: is required")
-        except ValueError as error:
-            self._reject("inferences", error)
-            return
+        self.record_many([{"latency_ms": latency_ms, "time_us": time_us, **values}])
+
+    def record_many(self, inferences: Iterable[dict[str, Any]]) -> None:
+        """Record several inferences in one transaction, each a mapping of what `record` takes."""
         with self._lock:
-            moment_us, uptime_ms = self._moment(time_us)
-            label = self._label(SAMPLE if self._with_windows else COMPLETE)
-            if self._with_windows:
-                self._builder.add(label.key(), moment_us, row)
-            if self._raw_sample_rate >= 1.0 or self._rng.random() < self._raw_sample_rate:
-                self._put(INFERENCE, label, uptime_ms, {"time": moment_us, **row})
+            label = self._label()
+            label_key, with_windows, rate = label.key(), self._with_windows, self._raw_sample_rate
+            records = []
+            for values in inferences:
+                try:
+                    row = _inference_row(values)
+                except ValueError as error:
+                    self._reject("inferences", error)
+                    continue
+                moment_us, uptime_ms = self._moment(values.get("time_us"))
+                if with_windows:
+                    self._builder.add(label_key, moment_us, row)
+                if rate >= 1.0 or self._rng.random() < rate:
+                    records.append(Record(INFERENCE, label, uptime_ms, dumps({"time": moment_us, **row})))
+            if records:
+                self._store(records)
             self.tick()
 
     def event(
@@ -183,7 +190,7 @@ class Device:
         """Add energy spent while nothing was inferred to the running window; without windows it has no place to go."""
         with self._lock:
             if self._with_windows:
-                self._builder.add_idle_energy(self._label(SAMPLE).key(), self.clock.wall_us(), energy_mj)
+                self._builder.add_idle_energy(self._label().key(), self.clock.wall_us(), energy_mj)
 
     def flush(self) -> None:
         """Close all windows and snapshot the counters now, before the application ends."""
@@ -256,9 +263,8 @@ class Device:
         """Whether the times that a batch of this label will carry can be believed."""
         return label.synced or (label.boot_id == self.boot_id and quality["synced"])
 
-    def _label(self, role: str | None = None) -> Label:
-        if role is None:
-            role = SAMPLE if self._with_windows else COMPLETE
+    def _label(self) -> Label:
+        role = SAMPLE if self._with_windows else COMPLETE
         return Label(self.boot_id, self._context, role, bool(self.clock.quality()["synced"]))
 
     def _moment(self, time_us: int | None) -> tuple[int, int]:
@@ -322,6 +328,13 @@ class Device:
             now_us, uptime_ms = self._moment(None)
             self._put(COUNTERS, self._label(), uptime_ms, {"time": now_us, "values": dict(self._counters)})
             self._counters_changed = False
+
+
+def _inference_row(values: dict[str, Any]) -> dict[str, Any]:
+    row = fields.checked({name: values[name] for name in values if name != "time_us"}, fields.INFERENCE_FIELDS)
+    if "latency_ms" not in row:
+        raise ValueError("latency_ms: is required")
+    return row
 
 
 def _draft_key(label_key: str, start_us: int) -> str:
