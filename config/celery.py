@@ -22,4 +22,5 @@ app.conf.beat_schedule = {
     "evaluate running rollouts": {"task": "rollouts.tasks.evaluate_rollouts", "schedule": 10.0},
     "advance deliveries": {"task": "rollouts.tasks.advance_deliveries", "schedule": 10.0},
     "raise and settle alarms": {"task": "drift.tasks.raise_alarms", "schedule": 60.0},
+    "compute the drift board": {"task": "drift.tasks.compute_board", "schedule": crontab(minute=7)},
 }

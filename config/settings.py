@@ -133,7 +133,7 @@ ARTIFACT_MAX_BYTES = env.int("RIDGELINE_ARTIFACT_MAX_BYTES", default=4 << 30)
 REQUIRE_SIGNED_ARTIFACTS = env.bool("RIDGELINE_REQUIRE_SIGNED_ARTIFACTS", default=False)
 
 # --- database -------------------------------------------------------------------------------------------------------
-# PgBouncer in transaction mode is supported: no session state, no server-side cursors, no temp tables across statements.
+# PgBouncer in transaction mode is supported: no session state, no server-side cursors, no temp tables kept.
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"].update(
     ENGINE="django.db.backends.postgresql",
@@ -217,7 +217,7 @@ TELEMETRY_MAX_BYTES = 8 << 20
 TELEMETRY_MAX_INFERENCES = 5_000
 # The ledger's statement is prepared once per connection; off for a PgBouncer that cannot (before 1.21).
 PREPARED_STATEMENTS = env.bool("RIDGELINE_PREPARED_STATEMENTS", default=True)
-# Requests per second that one device may send in the long run, and how many at once; events and windows apart from bulk.
+# Requests per second that a device may send in the long run, and how many at once; events and windows apart from bulk.
 INGEST_RATE = env.float("RIDGELINE_INGEST_RATE", default=50.0)
 INGEST_BURST = env.int("RIDGELINE_INGEST_BURST", default=500)
 RETENTION_DAYS = {

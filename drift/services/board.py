@@ -12,7 +12,7 @@ from drift.models import Alarm, Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 from drift.periods import device_period
 from drift.services.alarms import Sighting, raise_alarm
-from drift.services.attribution import explain_change
+from drift.services.attribution import explain_over_time
 from drift.stats.false_discovery import benjamini_hochberg
 from drift.stats.metrics import METRICS, Metric
 from drift.stats.paired import MINIMUM_DEVICES, PairedChange, paired_change
@@ -72,6 +72,7 @@ def plan_board(*, now: datetime) -> Evaluation:
     )
     active = (
         ReleaseSpan.objects.filter(last_time__gte=spans.recent_start, first_time__lt=spans.recent_end)
+        .order_by()
         .values("workload_id", "release_id", hardware_target_id=F("device__hardware_target_id"))
         .distinct()
     )
@@ -83,17 +84,7 @@ def plan_board(*, now: datetime) -> Evaluation:
 def compute_cell(cell: EvaluationCell) -> list[Finding]:
     """Test every metric of one cell and keep the findings; computing a cell again replaces them."""
     spans = Spans.ending(cell.evaluation.as_of)
-    device_ids = sorted(
-        ReleaseSpan.objects.filter(
-            release_id=cell.release_id,
-            workload_id=cell.workload_id,
-            device__hardware_target_id=cell.hardware_target_id,
-            last_time__gte=spans.recent_start,
-            first_time__lt=spans.recent_end,
-        )
-        .values_list("device_id", flat=True)
-        .distinct()
-    )
+    device_ids = device_ids_of(cell, spans)
     before, after = (
         device_period(
             summaries.device_summaries(
@@ -113,6 +104,22 @@ def compute_cell(cell: EvaluationCell) -> list[Finding]:
     Finding.objects.bulk_create(findings)
     EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.DONE, devices=len(device_ids), error="")
     return findings
+
+
+def device_ids_of(cell: EvaluationCell | Finding, spans: Spans) -> list[int]:
+    """The devices of a cell: those of its hardware target that ran its release within the newest day."""
+    return sorted(
+        ReleaseSpan.objects.filter(
+            release_id=cell.release_id,
+            workload_id=cell.workload_id,
+            device__hardware_target_id=cell.hardware_target_id,
+            last_time__gte=spans.recent_start,
+            first_time__lt=spans.recent_end,
+        )
+        .order_by()
+        .values_list("device_id", flat=True)
+        .distinct()
+    )
 
 
 def fail_cell(cell: EvaluationCell, error: str) -> None:
@@ -212,7 +219,15 @@ def _finding(cell: EvaluationCell, metric: Metric, change: PairedChange, *, repo
 def _sighting(kind: str, finding: Finding, spans: Spans) -> Sighting:
     metric = METRICS[finding.metric]
     severe = metric.harm * finding.effect >= 3 * metric.margin
-    attribution = explain_change(finding, spans.baseline_start, spans.recent_start, spans.recent_end)
+    attribution = explain_over_time(
+        device_ids_of(finding, spans),
+        finding.metric,
+        workload_id=finding.workload_id,
+        release_id=finding.release_id,
+        start=spans.baseline_start,
+        change=spans.recent_start,
+        end=spans.recent_end,
+    )
     return Sighting(
         kind=kind,
         severity=Alarm.Severity.CRITICAL if severe else Alarm.Severity.WARNING,

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from telemetry.services.folding import fold
-
 from drift.models import Retrospective
 from drift.models.evaluations import Progress
 from drift.periods import Arm, Periods
+from drift.services.attribution import explain_outcome
 from drift.services.looks import (
     RECENT_WINDOWS,
     LookPlan,
@@ -25,6 +24,7 @@ from fleet.exceptions import InvalidInput
 from fleet.models import Device, Release, User, Workload
 from fleet.models.budgets import Limit
 from telemetry.selectors import summaries
+from telemetry.services.folding import fold
 
 MAXIMUM_LOOKS = 1000
 STRATA_ATTRIBUTES = ("hardware_target", "region", "power_source")
@@ -145,6 +145,7 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
                     for lane in result["lanes"]
                     for row in lane["shape"]
                 ],
+                "attribution": explain_outcome(plan, outcome, as_of),
                 "completeness": outcome.completeness,
             }
         )

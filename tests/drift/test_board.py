@@ -1,0 +1,107 @@
+"""The drift board: cells over real roll-ups, false discoveries held, alarms only for effects that matter."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from drift.models import Alarm, Evaluation, Finding
+from drift.services import board
+from telemetry.models import ReleaseSpan
+from tests.drift.conftest import HOUR, hourly
+from tests.telemetry.records import make_context, store_batch
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def make_fleet(cast, now, make_device):
+    """Ten devices per hardware target on one release; `energy` multiplies the newest day on a target."""
+
+    def make(*, energy: dict[str, float] | None = None, devices: int = 10) -> None:
+        rng = np.random.default_rng(3)
+        context = make_context(cast.release, now)
+        for target in ("orin-nx-16", "hailo-8"):
+            for index in range(devices):
+                device = make_device(f"{target}-{index:02d}", target)
+                own = float(rng.lognormal(0, 0.1))
+                before = hourly(rng, now - DAY - 48 * HOUR, 48, 20, own=own)
+                after = hourly(rng, now - DAY, 24, 20, own=own)
+                after.measures["energy"][:] *= (energy or {}).get(target, 1.0)
+                store_batch(device, context, before, seq=1, received_at=now)
+                store_batch(device, context, after, seq=2, received_at=now)
+                ReleaseSpan.objects.create(
+                    device=device,
+                    workload=cast.workload,
+                    release=cast.release,
+                    first_time=now - 3 * DAY,
+                    last_time=now,
+                )
+
+    return make
+
+
+def run(now) -> Evaluation:
+    """The whole board, as the workers would compute it."""
+    evaluation = board.plan_board(now=now)
+    for cell in evaluation.cells.select_related("evaluation"):
+        board.compute_cell(cell)
+    assert board.finish_board(evaluation, now=now)
+    evaluation.refresh_from_db()
+    return evaluation
+
+
+def test_more_energy_on_one_target_raises_one_alarm_with_effect_interval_and_attribution(make_fleet, cast, now) -> None:
+    make_fleet(energy={"orin-nx-16": 1.08})
+    evaluation = run(now)
+    assert evaluation.status == "done"
+    (alarm,) = Alarm.objects.all()
+    assert (alarm.kind, alarm.hardware_target, alarm.metric) == (Alarm.Kind.ENERGY_DRIFT, cast.orin, "energy_mean")
+    assert alarm.lower < 0.08 < alarm.upper
+    assert alarm.started_at == now - DAY
+
+
+def test_a_quiet_fleet_raises_none_and_says_no_change_shown(make_fleet, now) -> None:
+    make_fleet()
+    evaluation = run(now)
+    assert Alarm.objects.count() == 0
+    energy = evaluation.findings.filter(metric="energy_mean")
+    assert {finding.verdict for finding in energy} == {"pass"}
+    assert all(finding.n_treated == 10 for finding in energy)
+
+
+def test_a_real_change_within_the_margin_is_reported_and_raises_no_alarm(make_fleet, now) -> None:
+    make_fleet(energy={"orin-nx-16": 1.03, "hailo-8": 1.03})
+    evaluation = run(now)
+    assert Alarm.objects.count() == 0
+    reasons = evaluation.findings.filter(metric="energy_mean").values_list("reason", flat=True)
+    assert all("within the margin" in reason for reason in reasons)
+
+
+def test_too_few_devices_are_inconclusive_and_never_a_pass(make_fleet, now) -> None:
+    make_fleet(energy={"orin-nx-16": 1.5}, devices=3)
+    evaluation = run(now)
+    assert {finding.verdict for finding in evaluation.findings.all()} == {"inconclusive"}
+    assert "at least 6" in evaluation.findings.first().reason
+
+
+def test_a_cell_computed_twice_counts_once(make_fleet, now) -> None:
+    make_fleet()
+    evaluation = board.plan_board(now=now)
+    cell = evaluation.cells.select_related("evaluation").first()
+    board.compute_cell(cell)
+    board.compute_cell(cell)
+    assert Finding.objects.count() == len(board.ALARM_OF_METRIC)
+
+
+def test_the_board_waits_for_its_last_cell_and_closes_once(make_fleet, now) -> None:
+    make_fleet()
+    evaluation = board.plan_board(now=now)
+    first, second = evaluation.cells.select_related("evaluation")
+    board.compute_cell(first)
+    assert not board.finish_board(evaluation, now=now)
+    board.fail_cell(second, "OperationalError: away")
+    assert board.finish_board(evaluation, now=now)
+    assert not board.finish_board(evaluation, now=now)
