@@ -1,4 +1,4 @@
-"""The device-CI gate as a pure decision: measurements of one hardware target against budget, last release and anchor."""
+"""The device-CI gate as a pure decision: measurements on a hardware target against budget, last release and anchor."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

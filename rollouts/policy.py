@@ -183,6 +183,13 @@ def decide(facts: LaneFacts) -> Decision:
     return Decision(Recommendation.HOLD, verdict, _reasons(checks, verdict), checks)
 
 
+def failed_evaluation(facts: LaneFacts) -> Decision:
+    """The decision when nothing could be evaluated: hold, with the error as the reason."""
+    check = _comparison(facts)
+    assert check.verdict is Verdict.INCONCLUSIVE, "an error never says more than that nothing is known"
+    return Decision(Recommendation.HOLD, check.verdict, check.reason, (check,))
+
+
 def _reasons(checks: Sequence[Check], verdict: Verdict) -> str:
     return "; ".join(check.reason for check in checks if check.verdict is verdict)
 

@@ -75,7 +75,6 @@ class Recommendation(models.Model):
         DECLINED = "declined", "Declined"
         SUPERSEDED = "superseded", "Superseded"
         EXPIRED = "expired", "Expired"
-        SHADOW = "shadow", "Logged only"
 
     lane = models.ForeignKey(Lane, on_delete=models.CASCADE, related_name="recommendations")
     run = models.ForeignKey(StageRun, on_delete=models.CASCADE, related_name="recommendations")
@@ -90,6 +89,8 @@ class Recommendation(models.Model):
     reverse_plan = models.JSONField(null=True, blank=True)
     evidence = models.OneToOneField(Evidence, on_delete=models.PROTECT, related_name="recommendation")
     status = models.CharField(max_length=12, choices=Status, default=Status.OPEN)
+    # Of a policy on trial: logged, and nothing followed from it.
+    shadow = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)

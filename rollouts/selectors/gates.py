@@ -53,8 +53,10 @@ def last_release(release: Release, target: HardwareTarget) -> Release | None:
 
 
 def anchor_release(release: Release, target: HardwareTarget) -> Release | None:
-    """The release that creep is measured from: the newest one marked `"anchor": true` in its metadata, else the oldest
-    that was qualified on the target."""
+    """The release that creep is measured from.
+
+    The newest one marked `"anchor": true` in its metadata, else the oldest that was qualified on the target.
+    """
     rows = sorted(_qualified_releases(release, target), key=lambda row: (row.published_at or row.created_at, row.pk))
     marked = [row for row in rows if row.metadata.get(_ANCHOR) is True]
     if marked:
@@ -123,8 +125,8 @@ def gate(release: Release, now: datetime, targets: Iterable[HardwareTarget] | No
 def matrix(releases: Iterable[Release]) -> list[dict[str, Any]]:
     """Newest qualifications of releases by board and mode, for the qualification matrix.
 
-    One row per release, hardware target, board, accelerator revision and mode: `{"release", "hardware_target", "board",
-    "accelerator_revision", "mode", "precision", "measurements", "checks", "unsupported_operators", "created_at", "id"}`.
+    One row per release, hardware target, board, accelerator revision and mode, with its "precision", "measurements",
+    "checks", "unsupported_operators", "created_at" and "id".
     """
     rows = (
         Qualification.objects.filter(release__in=list(releases))
@@ -151,8 +153,10 @@ def matrix(releases: Iterable[Release]) -> list[dict[str, Any]]:
 
 
 def calibration(release: Release) -> list[dict[str, Any]]:
-    """Calibration results of a release: one row per set and hardware target, precisions side by side, and what
-    quantization changed: the accuracy of each precision less that of the most precise one measured."""
+    """Calibration results of a release: one row per set and hardware target, precisions side by side.
+
+    `change` is what quantization did: the accuracy of a precision less that of the most precise one measured.
+    """
     rank = {"fp64": 0, "fp32": 1, "tf32": 2, "bf16": 3, "fp16": 3, "fp8": 4, "int16": 4, "int8": 5, "int4": 6}
     cells: dict[tuple[str, str, str], dict[str, CalibrationResult]] = {}
     rows = (
