@@ -57,6 +57,13 @@ class Harm:
     """This share of inferences takes that many times as long."""
     only_target: str = ""
     onset_hour: int = 0
+    fallback_base: float = 0.01
+    error_base: float = 0.002
+
+    @property
+    def harmful(self) -> bool:
+        """Whether there is anything to detect."""
+        return any((self.latency, self.energy, self.confidence, self.bimodal, self.fallback, self.tail_share))
 
 
 @dataclass
@@ -184,8 +191,8 @@ def simulate(fleet: Fleet, harm: Harm, rng: np.random.Generator, *, keep_raw: bo
     cell = np.arange(n * hours).reshape(n, hours, 1) * 100 + bins
     shape = np.bincount(cell.ravel(), minlength=n * hours * 100).reshape(n, hours, 100)
 
-    fallback_rate = 0.01 * np.exp(rng.normal(0.0, 0.3, (n, 1))) + harmed * harm.fallback
-    error_rate = 0.002 * np.exp(rng.normal(0.0, 0.3, (n, 1))) * np.ones((1, hours))
+    fallback_rate = harm.fallback_base * np.exp(rng.normal(0.0, 0.3, (n, 1))) + harmed * harm.fallback
+    error_rate = harm.error_base * np.exp(rng.normal(0.0, 0.3, (n, 1))) * np.ones((1, hours))
     mix = rng.dirichlet(np.full(6, 8.0), size=n)
     classes = rng.multinomial(each, mix[:, None, :], size=(n, hours))
     return History(

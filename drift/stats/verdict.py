@@ -47,7 +47,8 @@ class Estimate:
     """All that is known of one metric in one lane at one look; contrasts and bounds point toward harm (larger: worse).
 
     `lower` and `upper` are infinite where no interval could be formed. `recent_theta` is NaN where there is no recent
-    window of its own. `owed_treated` and `owed_control` count the cohort, `n_*` those with a value.
+    window of its own; `recent_upper` is that window's bound at this look alone, infinite where there is none.
+    `owed_treated` and `owed_control` count the cohort, `n_*` those with a value.
     """
 
     metric: Metric
@@ -61,6 +62,7 @@ class Estimate:
     n_control: int
     owed_treated: int
     owed_control: int
+    recent_upper: float = math.inf
     own: Sequence[Crossing] = ()
     pooled: Sequence[Crossing] = ()
     missing: str = ""
@@ -106,6 +108,18 @@ def _most_telling(crossings: Sequence[Crossing]) -> Crossing:
     return min(crossings, key=lambda c: (c.window is Window.RECENT, widest[c.group.scope], -c.theta))
 
 
+def _own_bound(estimate: Estimate, crossing: Crossing) -> float:
+    """The lane's own upper bound over the window of a pooled crossing.
+
+    A late harm is seen in the latest windows first, where a bound that was reached before it began says nothing.
+    """
+    return estimate.recent_upper if crossing.window is Window.RECENT else estimate.upper
+
+
+def _clears(estimate: Estimate, crossing: Crossing) -> bool:
+    return _own_bound(estimate, crossing) < estimate.delta
+
+
 def decide_metric(estimate: Estimate) -> Decision:
     """The verdict on one metric in one lane.
 
@@ -125,13 +139,10 @@ def decide_metric(estimate: Estimate) -> Decision:
         )
     if estimate.far_over_limit:
         return Decision(Verdict.FAIL, f"{metric.title}: {estimate.over_limit}")
-    if not cleared and (harmful := [c for c in estimate.pooled if c.theta >= estimate.delta]):
+    if harmful := [c for c in estimate.pooled if c.theta >= estimate.delta and not _clears(estimate, c)]:
         telling = _most_telling(harmful)
-        own = (
-            f"up to {percent(metric, estimate.upper)}"
-            if math.isfinite(estimate.upper)
-            else "without a bound of its own"
-        )
+        own_bound = _own_bound(estimate, telling)
+        own = f"up to {percent(metric, own_bound)}" if math.isfinite(own_bound) else "without a bound of its own"
         return Decision(
             Verdict.FAIL,
             f"{metric.title} {percent(metric, telling.theta)} {where(telling)}, margin {margin}; "

@@ -257,7 +257,10 @@ def _estimate(
     assert index is not None
     theta, error, n_treated, n_control = real_contrast(columns, strata, index)
     recent_index = columns.column(row.name, Window.RECENT)
-    recent = real_contrast(columns, strata, recent_index)[0] if recent_index is not None else math.nan
+    recent, recent_upper = math.nan, math.inf
+    if recent_index is not None:
+        recent, recent_error, *_ = real_contrast(columns, strata, recent_index)
+        recent_upper = _bound_now(context, row.name, lane, recent, recent_error)
     delta = delta_of(row, lane, frame.lanes)
     lower, upper = -math.inf, math.inf
     if context.no_test:
@@ -282,6 +285,7 @@ def _estimate(
         lower=lower,
         upper=upper,
         recent_theta=recent,
+        recent_upper=recent_upper,
         n_treated=n_treated,
         n_control=n_control,
         owed_treated=int(treated.sum()),
@@ -325,19 +329,24 @@ def _over_limit(
 def _detectable(context: LaneContext, lane: str, judged: Metric, estimate: Estimate) -> float | None:
     critical: float | None = None
     if context.state.last_score is not None:
-        scope = Scope.ALL if lane == "all" and len(context.frame.lanes) > 1 else Scope.LANE
-        value = _cell(context, judged.name, scope, lane)
+        value = _cell(context, judged.name, lane)
         critical = value.scale.value(context.state.last_score) if value else None
     detectable = minimum_detectable_effect(critical, estimate.standard_error)
     return _effect(judged, detectable)
 
 
-def _cell(context: LaneContext, name: str, scope: Scope, lane: str) -> CellValue | None:
-    if scope is Scope.ALL:
-        lane = _interval_name(context.frame, "all")
-    elif lane == "all":
-        lane = context.frame.lanes[0]
-    cell: Cell = (name, Window.CUMULATIVE, str(scope), lane)
+def _bound_now(context: LaneContext, name: str, lane: str, theta: float, error: float) -> float:
+    """The latest windows' upper bound at this look alone, by the family's critical value; infinite without one."""
+    value = _cell(context, name, lane, Window.RECENT)
+    if value is None or context.state.last_score is None or not math.isfinite(error):
+        return math.inf
+    return theta + max(value.scale.value(context.state.last_score), 0.0) * error
+
+
+def _cell(context: LaneContext, name: str, lane: str, window: Window = Window.CUMULATIVE) -> CellValue | None:
+    """The family's statistic of a lane; of the whole for "all", which is the lane itself when there is only one."""
+    scope = Scope.ALL if lane == "all" and len(context.frame.lanes) > 1 else Scope.LANE
+    cell: Cell = (name, window, str(scope), _interval_name(context.frame, lane))
     return context.cells.values.get(cell)
 
 
@@ -401,8 +410,7 @@ def _shape_result(context: LaneContext, lane: str, column: ShapeColumns, devices
     theta = column.theta(strata) if effect else None
     if theta is not None and judged.ordered:
         theta = np.diff(theta, prepend=0.0)
-    scope = Scope.ALL if lane == "all" and len(context.frame.lanes) > 1 else Scope.LANE
-    value = _cell(context, column.name, scope, lane)
+    value = _cell(context, column.name, lane)
     return ShapeResult(
         metric=column.name,
         verdict=decision.verdict,
