@@ -2,10 +2,14 @@
 
 from django.urls import URLPattern, path
 
-from telemetry.api import ingest
+from telemetry.api import distributions, ingest, series
 
 page_patterns: list[URLPattern] = []
 
 api_patterns = [
     path("telemetry", ingest.TelemetryView.as_view(), name="telemetry"),
+    path("series", series.SeriesView.as_view(), name="api-series"),
+    path("series.csv", series.SeriesView.as_view(), {"format": "csv"}),
+    path("distributions", distributions.DistributionsView.as_view(), name="api-distributions"),
+    path("distributions.csv", distributions.DistributionsView.as_view(), {"format": "csv"}),
 ]
