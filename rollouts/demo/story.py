@@ -1,0 +1,95 @@
+"""What the example consists of: releases, budgets, device-CI results and the rollout, as plain data."""
+
+from datetime import timedelta
+
+from telemetry.simulator import demo as fleet_story
+
+WORKLOAD = fleet_story.WORKLOAD
+TARGETS = {
+    "orin-nx-16": ("Orin NX 16 GB", "Carrier board C2", "Ampere GPU", "A1"),
+    "hailo-8": ("Hailo-8 M.2", "Gateway G4", "Hailo-8", "B0"),
+    "coral-tpu": ("Coral Dev Board", "Camera K1", "Edge TPU", "rev 2"),
+    "cpu-x86": ("x86 CPU", "Any", "CPU", ""),
+}
+REGIONS = {
+    "eu-north": ("EU north", "Europe/Helsinki"),
+    "us-west": ("US west", "America/Los_Angeles"),
+    "lab": ("Lab", "UTC"),
+}
+
+# The release before the running one, so that history has a change to look at: a little slower, otherwise the same.
+OLDER = "4.0.3"
+OLDER_PARTS = {
+    **fleet_story.BILLS_OF_MATERIALS[fleet_story.RUNNING],
+    "model_version": "lane-net-4.0.3",
+    "model_hash": "sha256:1c2b3a495867f6e5d4c3b2a1908f7e6d5c4b3a291807f6e5d4c3b2a1908f7e6d",
+    "runtime_version": "onnxruntime 1.30.2",
+}
+HISTORY_FAULTS = (f"latency:+6%@release={OLDER}",)
+HISTORY = timedelta(days=12)
+OLDER_UNTIL = timedelta(days=9)
+# The newest day comes as single records, so that attribution and labels have something to work on.
+RAW_HISTORY = timedelta(hours=24)
+RAW_PER_HOUR = 120
+WINDOW_PER_HOUR = 600
+
+# Hard limits with room for what the fleet does today: +8 % energy stays under them, which is why a canary is needed.
+BUDGETS: dict[str, dict[str, float]] = {
+    "orin-nx-16": {"latency_p95_ms": 30, "latency_p99_ms": 60, "fallback_rate": 0.05, "error_rate": 0.05},
+    "hailo-8": {"latency_p95_ms": 40, "latency_p99_ms": 80, "fallback_rate": 0.05, "error_rate": 0.05},
+    "coral-tpu": {"latency_p95_ms": 60, "latency_p99_ms": 120, "fallback_rate": 0.05, "error_rate": 0.05},
+}
+MARGINS = {"energy_mean": 0.05, "latency_p95": 0.05, "confidence_mean": 0.02, "fallback_rate": 0.005}
+ESCALATION = ("hardware", "qa", "operations")
+
+# What the lab measured: the bench is cool and its inputs are few, so the extra energy hides within the gate's margin.
+QUALIFICATIONS: dict[str, dict[str, dict[str, float]]] = {
+    "orin-nx-16": {
+        OLDER: {"latency_p95_ms": 18.9, "latency_p99_ms": 24.0, "energy_mj": 41.8, "memory_mb": 505, "boot_s": 21.0},
+        "4.1.0": {"latency_p95_ms": 17.8, "latency_p99_ms": 22.8, "energy_mj": 41.9, "memory_mb": 508, "boot_s": 21.2},
+        "4.2.0": {"latency_p95_ms": 17.6, "latency_p99_ms": 22.5, "energy_mj": 43.4, "memory_mb": 512, "boot_s": 21.1},
+    },
+    "hailo-8": {
+        OLDER: {"latency_p95_ms": 25.1, "latency_p99_ms": 31.0, "energy_mj": 22.5, "memory_mb": 310, "boot_s": 14.0},
+        "4.1.0": {"latency_p95_ms": 23.7, "latency_p99_ms": 29.5, "energy_mj": 22.4, "memory_mb": 312, "boot_s": 14.1},
+        "4.2.0": {"latency_p95_ms": 23.5, "latency_p99_ms": 29.4, "energy_mj": 22.5, "memory_mb": 313, "boot_s": 14.0},
+    },
+    "coral-tpu": {
+        OLDER: {"latency_p95_ms": 36.0, "latency_p99_ms": 45.0, "energy_mj": 15.1, "memory_mb": 190, "boot_s": 17.5},
+        "4.1.0": {"latency_p95_ms": 34.1, "latency_p99_ms": 43.0, "energy_mj": 15.0, "memory_mb": 191, "boot_s": 17.4},
+        "4.2.0": {"latency_p95_ms": 34.0, "latency_p99_ms": 42.7, "energy_mj": 15.1, "memory_mb": 192, "boot_s": 17.5},
+    },
+}
+
+CHANGE_RECORD = {
+    "what_changed": "lane-net 4.2.0: per-tensor INT8 with entropy calibration, compiled with edge-compiler 3.9.",
+    "why": "Smaller activation scratch, so that a second model fits beside it on every board.",
+    "budgets_touched": "Memory of all three boards; latency and energy are expected to stay.",
+    "tests_run": "Device CI in nominal mode on all boards; calibration sets lanes-2026-01 and lanes-2026-02.",
+    "rollback_path": "Slot A keeps 4.1.0; rolling back is one reboot.",
+    "telemetry_to_watch": "Energy per inference, fallback rate and confidence, per board.",
+    "hardware_caveats": "orin-nx-16: edge-compiler 3.9 fuses one layer less there.",
+}
+STAGES = [
+    {
+        "name": "canary",
+        "share": 0.34,
+        "minimum_soak_s": 60,
+        "minimum_devices": 6,
+        "minimum_inferences": 500,
+        "required_roles": ["ml", "embedded", "qa"],
+    },
+    {"name": "fleet", "share": 1.0, "minimum_soak_s": 60, "minimum_inferences": 500, "required_roles": ["qa"]},
+]
+# A trial in minutes instead of days: the same statistics, with windows of a minute and a look every twenty seconds.
+POLICY = {
+    "look_interval_s": 20,
+    "window_s": 60,
+    "looks_max": 100,
+    "minimum_hours": 0.05,
+    "confirmed_inferences": 20,
+    "install_timeout_s": 600,
+    "silent_intervals": 5,
+    "watch_s": 3600,
+}
+SIGNERS = {"mel": "Calibration looks fine.", "emil": "Boots, rolls back.", "quinn": "Device CI is green on all boards."}
