@@ -140,6 +140,8 @@ DATABASES["default"].update(
     CONN_MAX_AGE=0,
     DISABLE_SERVER_SIDE_CURSORS=True,
     OPTIONS={
+        # What the store runs often on a connection is prepared; off for a PgBouncer that cannot (before 1.21).
+        "prepare_threshold": 5 if env.bool("RIDGELINE_PREPARED_STATEMENTS", default=True) else None,
         "pool": {
             "min_size": 1,
             "max_size": env.int("RIDGELINE_DB_POOL", default=8),
@@ -215,8 +217,6 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LOCAL_DIR / "celerybeat-schedule")
 TELEMETRY_MAX_COMPRESSED_BYTES = 1 << 20
 TELEMETRY_MAX_BYTES = 8 << 20
 TELEMETRY_MAX_INFERENCES = 5_000
-# The ledger's statement is prepared once per connection; off for a PgBouncer that cannot (before 1.21).
-PREPARED_STATEMENTS = env.bool("RIDGELINE_PREPARED_STATEMENTS", default=True)
 # Requests per second that a device may send in the long run, and how many at once; events and windows apart from bulk.
 INGEST_RATE = env.float("RIDGELINE_INGEST_RATE", default=50.0)
 INGEST_BURST = env.int("RIDGELINE_INGEST_BURST", default=500)

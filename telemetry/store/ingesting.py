@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from telemetry.binary_copy import Field, copy_stream
@@ -118,5 +117,5 @@ def _as_text(value: Any) -> str | None:
 def _execute(name: str, parameters: Mapping[str, Any], *, prepare: bool = False, rows: bool = True) -> Any:
     """Run a query; its first row."""
     with writing() as cursor:
-        cursor.execute(_text(name), parameters, prepare=prepare and settings.PREPARED_STATEMENTS)
+        cursor.execute(_text(name), parameters, prepare=prepare or None)
         return cursor.fetchone() if rows else None
