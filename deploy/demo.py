@@ -58,7 +58,8 @@ def fleet(product: Product, models: Path, access: dict[str, str]) -> list[Progra
         "RIDGELINE_ENROLLMENT_KEY": access["enrollment_key"],
         "RIDGELINE_ADMIN_TOKEN": access["admin_token"],
     }
-    simulator = server.manage("simulate_fleet", "--demo", "--url", product.url)
+    memory = str(product.state.demo / "fleet")
+    simulator = server.manage("simulate_fleet", "--demo", "--url", product.url, "--state-dir", memory)
     programs = [Program("simulated fleet", simulator, log / "fleet.log", env)]
     for number in range(1, AGENTS + 1):
         serial = f"digits-{number:02d}"
