@@ -1,10 +1,9 @@
 """Twelve days of history, through the same ingest service that serves devices."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-
-import msgspec
 
 from fleet.models import Device
 from rollouts.demo import story
@@ -19,12 +18,12 @@ from telemetry.simulator.history import history
 _LIMIT = 10_000
 
 
-def load(fleet: list[Traits], *, now: datetime, say: Callable[[str], None]) -> int:
-    """Store the history of the fleet up to `now`; returns how many batches. Batches stored before are not repeated."""
+def load(fleet: list[Traits], *, until: datetime, now: datetime, say: Callable[[str], None]) -> int:
+    """Store the history of the fleet up to `until`; returns how many batches. The ledger lets none count twice."""
     devices = {device.serial: device for device in Device.objects.filter(serial__in=[row.serial for row in fleet])}
     batches = 0
-    for serial, envelope in _envelopes(fleet, now):
-        body = msgspec.json.encode(envelope)
+    for serial, envelope in _envelopes(fleet, until):
+        body = json.dumps(envelope).encode()
         batch = protocol.read_batch(body, _LIMIT)
         take_batch(devices[serial], Received(batch, body, len(body), now))
         batches += 1
@@ -35,10 +34,10 @@ def load(fleet: list[Traits], *, now: datetime, say: Callable[[str], None]) -> i
     return batches
 
 
-def _envelopes(fleet: list[Traits], now: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
-    change = now - story.OLDER_UNTIL
-    raw_since = now - story.RAW_HISTORY
-    start = now - story.HISTORY
+def _envelopes(fleet: list[Traits], until: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
+    change = until - story.OLDER_UNTIL
+    raw_since = until - story.RAW_HISTORY
+    start = until - story.HISTORY
     faults = [parse_fault(spec, start.timestamp()) for spec in (*fleet_story.FAULTS, *story.HISTORY_FAULTS)]
 
     def release_at(serial: str, moment: float) -> str:
@@ -65,7 +64,7 @@ def _envelopes(fleet: list[Traits], now: datetime) -> Iterator[tuple[str, dict[s
     yield from history(
         fleet,
         since_s=_next_hour(raw_since).timestamp(),
-        until_s=now.timestamp(),
+        until_s=until.timestamp(),
         per_window=story.RAW_PER_HOUR,
         form="rows",
         windows_per_envelope=24,

@@ -45,7 +45,7 @@ def load(*, now: datetime, models: Path | None, say: Callable[[str], None]) -> L
     new = [
         devices.NewDevice(
             serial=traits.serial,
-            hardware_target=HardwareTarget.objects.get(slug=traits.hardware.slug),
+            hardware_target=HardwareTarget.objects.get(slug=traits.hardware.name),
             region=Region.objects.get(slug=traits.region),
             power_source=traits.power_source,
         )
@@ -57,7 +57,9 @@ def load(*, now: datetime, models: Path | None, say: Callable[[str], None]) -> L
         devices.register_devices(new, actor=ACTOR, now=started)
         say(f"{len(new)} devices registered")
     if not Rollout.objects.filter(release__workload=workload).exists():
-        batches = history.load(fleet, now=now, say=say)
+        # Counted from the enrolment, so that a run that was interrupted sends the very same batches again.
+        enrolled = Device.objects.get(serial=fleet[0].serial).enrolled_at
+        batches = history.load(fleet, until=enrolled + story.HISTORY, now=now, say=say)
     return Loaded(len(fleet), batches, _rollout(workload, users, now))
 
 

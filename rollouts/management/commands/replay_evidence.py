@@ -1,4 +1,4 @@
-"""`manage.py replay_evidence ID`: recompute a verdict from its frozen evidence and say whether it comes out the same."""
+"""`manage.py replay_evidence ID`: recompute a verdict from frozen evidence and say whether it comes out the same."""
 
 from argparse import ArgumentParser
 from typing import Any
