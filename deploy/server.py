@@ -140,7 +140,9 @@ def variables(state: State, outcome: ways.Outcome, *, demo: bool = False) -> dic
     if demo and "REDIS_URL" in outcome.private:
         redis_url = f"{redis_url.removesuffix('/0')}/1"
     kept = {**state.secrets(), **os.environ}
-    return {**kept, "RIDGELINE_STATIC_MANIFEST": "true", **extra, "DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    # Logs are read while they are written.
+    own = {"RIDGELINE_STATIC_MANIFEST": "true", "PYTHONUNBUFFERED": "1", **extra}
+    return {**kept, **own, "DATABASE_URL": database_url, "REDIS_URL": redis_url}
 
 
 def manage(*arguments: str) -> list[str]:
