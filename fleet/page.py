@@ -60,16 +60,22 @@ def context(
         "filters_active": sum(bool(choice.value) for choice in shown),
         "kept_with_filters": [(name, params[name]) for name in KEPT_WITH_FILTERS if params.get(name)],
         "kept_with_range": [(name, value) for name, value in params.items() if name not in RANGE and value],
-        "query": query(params),
+        "query": query(params, chosen),
     }
 
 
-def query(params: QueryDict, **more: str) -> str:
-    """The query string as it goes on to panels and charts, with its question mark; `more` replaces what is there."""
+def query(params: QueryDict, chosen: timerange.TimeRange, **more: str) -> str:
+    """The query string as it goes on to panels and charts, with its question mark; `more` replaces what is there.
+
+    The range stands in it even where the page took its default, so that every panel shows the same.
+    """
     kept = params.copy()
+    kept["from"] = chosen.preset or chosen.start_text
+    if not chosen.preset:
+        kept["to"] = chosen.end_text
     for name, value in more.items():
         kept[name] = value
-    return f"?{kept.urlencode()}" if kept else ""
+    return f"?{kept.urlencode()}"
 
 
 def needs_scope(scope: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:

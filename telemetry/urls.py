@@ -1,10 +1,11 @@
 """Addresses of the telemetry app: pages, REST under /api/v1/, and OTLP where its clients expect it."""
 
-from django.urls import URLPattern, path
+from django.urls import path
 
 from telemetry.api import distributions, ingest, series
+from telemetry.views.routes import page_patterns
 
-page_patterns: list[URLPattern] = []
+__all__ = ["api_patterns", "page_patterns"]
 
 api_patterns = [
     path("telemetry", ingest.TelemetryView.as_view(), name="telemetry"),

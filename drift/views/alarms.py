@@ -134,7 +134,7 @@ def panel(request: HttpRequest) -> HttpResponse:
         {
             "rows": [_row(alarm) for alarm in found[:IN_PANEL]],
             "total": found.count(),
-            "query": page.query(request.GET),
+            "query": f"?{request.GET.urlencode()}",
             "compact": bool(request.GET.get("device")),
         },
     )

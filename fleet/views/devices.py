@@ -70,7 +70,7 @@ def device(request: HttpRequest, serial: str) -> HttpResponse:
         "fleet/device.html",
         {
             **state,
-            "query": page.query(request.GET, device=found.serial),
+            "query": page.query(request.GET, state["range"], device=found.serial),
             "device": found,
             "actions": actions if may_act else [],
             "behind": found.behind.order_by("serial")[:50],

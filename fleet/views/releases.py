@@ -63,6 +63,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
             else [],
             "query": page.query(
                 request.GET,
+                state["range"],
                 workload=found.workload.slug,
                 release=found.version,
                 against=against.version if against else "",

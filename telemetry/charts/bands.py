@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from telemetry.charts.figure import (
-    DASHES,
-    SYMBOLS,
     Chart,
     Footing,
     Marker,
@@ -20,11 +18,15 @@ from telemetry.charts.figure import (
     furniture,
     instants,
     log_axis,
+    marked_line,
     number,
     numbers,
     time_axis,
     value_axis,
 )
+
+# More bands than these cover one another.
+MOST_WITH_BANDS = 3
 
 
 @dataclass(frozen=True)
@@ -54,55 +56,52 @@ def percentile_bands(
 ) -> Chart:
     """One colour and marker per group: p95 strong, p50 thin below it with the band between filled, p99 dotted above.
 
+    With more than three groups only the p95 lines are drawn; the table has all percentiles all the same.
+
     `title` names measure and unit ("latency, ms"), in which the percentiles and the budget are given. Percentiles
     come from merged histograms; they are never averaged here.
     """
     data = []
+    crowded = len(series) > MOST_WITH_BANDS
     for index, group in enumerate(series):
         times = instants(group.times)
-        counts = [int(count) for count in group.count]
         p50, p95, p99 = numbers(group.p50), numbers(group.p95), numbers(group.p99)
         common = {"type": "scatter", "x": times, "legendgroup": group.label, "connectgaps": False}
-        few = len(times) < 40
-        data.append({**filled_between(times, p50, p95, colour(index, 0.11)), "legendgroup": group.label})
+        if not crowded:
+            data.append({**filled_between(times, p50, p95, colour(index, 0.11)), "legendgroup": group.label})
+            data.append(
+                {
+                    **common,
+                    "name": f"{group.label} p50",
+                    "y": p50,
+                    "mode": "lines",
+                    "showlegend": False,
+                    "line": {"color": colour(index, 0.75), "width": 1},
+                    "hovertemplate": "p50 %{y:.4~g}<extra></extra>",
+                }
+            )
         data.append(
             {
                 **common,
-                "name": f"{group.label} p50",
-                "y": p50,
-                "mode": "lines",
-                "showlegend": False,
-                "line": {"color": colour(index, 0.75), "width": 1},
-                "hovertemplate": "p50 %{y:.4~g}<extra></extra>",
-            }
-        )
-        data.append(
-            {
-                **common,
+                **marked_line(index),
                 "name": group.label,
                 "y": p95,
-                "mode": "lines+markers" if few else "lines",
-                "customdata": counts,
-                "line": {
-                    "color": colour(index),
-                    "width": 2.25,
-                    "dash": DASHES[index % len(DASHES)] if index else "solid",
-                },
-                "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 5, "color": colour(index)},
+                "customdata": [int(count) for count in group.count],
                 "hovertemplate": f"<b>{group.label}</b> p95 %{{y:.4~g}} · n %{{customdata:,}}<extra></extra>",
             }
         )
-        data.append(
-            {
-                **common,
-                "name": f"{group.label} p99",
-                "y": p99,
-                "mode": "lines",
-                "showlegend": False,
-                "line": {"color": colour(index, 0.55), "width": 1, "dash": "dot"},
-                "hovertemplate": "p99 %{y:.4~g}<extra></extra>",
-            }
-        )
+        if not crowded:
+            data.append(
+                {
+                    **common,
+                    "name": f"{group.label} p99",
+                    "y": p99,
+                    "mode": "lines",
+                    "showlegend": False,
+                    "line": {"color": colour(index, 0.6), "width": 1, "dash": "dot"},
+                    "hovertemplate": "p99 %{y:.4~g}<extra></extra>",
+                }
+            )
     layout = {
         "xaxis": time_axis(start, end),
         "yaxis": _axis(series, title, budget) if log else value_axis(title),

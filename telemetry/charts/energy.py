@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from telemetry.charts.figure import (
-    DASHES,
-    SYMBOLS,
     Chart,
     Footing,
     Marker,
@@ -17,6 +15,7 @@ from telemetry.charts.figure import (
     filled_between,
     furniture,
     instants,
+    marked_line,
     number,
     numbers,
     time_axis,
@@ -62,10 +61,8 @@ def energy_over_time(
                 "x": times,
                 "y": mean,
                 "connectgaps": False,
-                "mode": "lines+markers" if len(times) < 40 else "lines",
+                **marked_line(index),
                 "customdata": [int(n) for n in group.count],
-                "line": {"color": colour(index), "width": 2.25, "dash": DASHES[index % len(DASHES)]},
-                "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 5},
                 "hovertemplate": f"<b>{group.label}</b> %{{y:.4~g}} · n %{{customdata:,}}<extra></extra>",
             }
         )

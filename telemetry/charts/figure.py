@@ -262,6 +262,24 @@ def furniture(markers: Sequence[Marker] = (), spans: Sequence[Span] = ()) -> dic
     return {"shapes": shapes, "annotations": annotations}
 
 
+def marked_line(index: int, *, width: float = 2.0) -> dict[str, Any]:
+    """The look of the index-th line over time: its colour, its dash, and its marker at a few places along it.
+
+    A marker at every point would hide the line, and a dash alone is lost in a jagged one.
+    """
+    return {
+        "mode": "lines+markers",
+        "line": {"color": colour(index), "width": width, "dash": "solid" if index < 4 else DASHES[index % len(DASHES)]},
+        "marker": {
+            "symbol": SYMBOLS[index % len(SYMBOLS)],
+            "size": 8,
+            "maxdisplayed": 9,
+            "color": colour(index),
+            "line": {"color": "var(--surface)", "width": 1},
+        },
+    }
+
+
 def filled_between(
     xs: Sequence[Any], lower: Sequence[float | None], upper: Sequence[float | None], fill: str
 ) -> dict[str, Any]:

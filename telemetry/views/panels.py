@@ -1,0 +1,192 @@
+"""Panels that the telemetry app gives to the pages of other apps: fleet state, device table, release by hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from fleet import timerange
+from fleet.exceptions import InvalidInput
+from fleet.models import DeviceGroup
+from fleet.scopes import scopes_of_user
+from fleet.tables import csv_response
+from telemetry.charts import sparkline
+from telemetry.metrics import METRICS
+from telemetry.selectors.device_table import DeviceRow, device_rows, latency_sparks
+from telemetry.selectors.fleet_state import cells, throttled_now
+from telemetry.selectors.presence import presence, selected_devices
+from telemetry.selectors.series import metric_series
+from telemetry.views.question import Question, answer_refusal, words
+
+DEVICES_PER_PAGE = 50
+WORST = 8
+# Below this share a device is like the others of its cohort, and no list of the worst names it.
+NOTABLE = 0.10
+SPARK_STEPS = 48
+
+
+def panel(template: str, *, default: str = timerange.DEFAULT) -> Callable[[Callable[[Question], dict]], Callable]:
+    """Turn a function from question to template context into a view; a refusal comes back in the panel's place."""
+
+    def decorate(build: Callable[[Question], dict[str, Any]]) -> Callable[[HttpRequest], HttpResponse]:
+        @login_required
+        @require_GET
+        @wraps(build)
+        def view(request: HttpRequest) -> HttpResponse:
+            try:
+                question = Question.of(request.GET.dict(), now=timezone.now(), default=default)
+                found = build(question)
+            except InvalidInput as refusal:
+                return answer_refusal(request, refusal)
+            return render(request, template, {"question": question, **found})
+
+        return view
+
+    return decorate
+
+
+@panel("telemetry/_now_panel.html")
+def now(question: Question) -> dict[str, Any]:
+    """Who is heard, what fails, what costs too much, in tiles; then each hardware target against its budget."""
+    heard = presence(
+        selected_devices(_of_devices(question.params)), now=question.now, workload=question.params.get("workload", "")
+    )
+    found = cells(question.selection, start=question.range.start, end=question.end)
+    over = [cell for cell in found if cell.exceeded]
+    total = sum(cell.count for cell in found)
+    return {
+        "presence": heard,
+        "throttled": throttled_now(question.selection, now=question.now),
+        "fallback": _rate_tile(question, "fallback_rate"),
+        "errors": _rate_tile(question, "error_rate"),
+        "cells": found,
+        "over": over,
+        "budgeted": sum(any(f.limit is not None for f in (c.latency_p95, c.energy)) for c in found),
+        "total": total,
+        "devices_query": question.devices_query,
+        "resolution": words(question.step),
+    }
+
+
+@panel("telemetry/_worst_panel.html")
+def worst(question: Question) -> dict[str, Any]:
+    """The devices that lie furthest from devices like them, that are silent, or that fall back."""
+    rows = device_rows({**question.params, "sort": "deviation"}, now=question.now)
+    slow = [row for row in rows if row.deviation is not None and row.deviation > NOTABLE and row.presence != "silent"]
+    silent = [row for row in rows if row.presence == "silent" and row.status == "accepted"]
+    falling = [row for row in rows if (row.fallback_rate or 0) > 0.05 and row.presence != "silent"]
+    listed = list(dict.fromkeys([*falling[:WORST], *silent[:WORST], *slow]))[:WORST]
+    sparks = latency_sparks([row.device_id for row in listed], now=question.now)
+    return {
+        "rows": [(row, sparkline(sparks[row.device_id]), _why(row)) for row in listed],
+        "devices_query": question.devices_query,
+    }
+
+
+@login_required
+@require_GET
+def devices(request: HttpRequest) -> HttpResponse:
+    """The device table: filtered and sorted by the query string of the devices page, or the whole of it as CSV."""
+    params = request.GET.dict()
+    moment = timezone.now()
+    rows = device_rows(params, now=moment)
+    if params.get("format") == "csv":
+        columns = [name for name in DeviceRow.__dataclass_fields__ if name not in ("device_id", "release_id")]
+        return csv_response("devices", columns, (asdict(row) for row in rows))
+    page = Paginator(rows, DEVICES_PER_PAGE).get_page(params.get("page"))
+    sparks = latency_sparks([row.device_id for row in page], now=moment)
+    may_tag = "fleet:write" in scopes_of_user(request.user)
+    return render(
+        request,
+        "telemetry/_devices_panel.html",
+        {
+            "page": page,
+            "rows": [(row, sparkline(sparks[row.device_id])) for row in page],
+            "sort": params.get("sort", "deviation"),
+            "columns": COLUMNS,
+            "filtered": any(params.get(name) for name in FILTERS),
+            "may_tag": may_tag,
+            "groups": DeviceGroup.objects.order_by("slug") if may_tag else (),
+            "query": request.GET.urlencode(),
+        },
+    )
+
+
+# (sort key, heading, whether numbers stand under it)
+COLUMNS = (
+    ("serial", "Serial", False),
+    ("seen", "Heard from", False),
+    ("", "Hardware", False),
+    ("", "Region", False),
+    ("", "Release", False),
+    ("latency", "p95 ms", True),
+    ("energy", "mJ", True),
+    ("temperature", "°C", True),
+    ("fallback", "Fallback", True),
+    ("deviation", "Against its cohort", True),
+    ("", "p95, last 24 h", False),
+)
+FILTERS = ("workload", "release", "hardware_target", "region", "group", "seen", "status", "q")
+
+
+@panel("telemetry/_release_panel.html", default="-7d")
+def release(question: Question) -> dict[str, Any]:
+    """A release and the one that it is compared with, hardware target by hardware target."""
+    found = cells(
+        question.selection,
+        start=question.range.start,
+        end=question.end,
+        group_by=("workload", "hardware_target", "release"),
+    )
+    mine, other = question.params.get("release", "").split(",")[0], question.params.get("against", "")
+    targets = sorted({cell.group["hardware_target"] for cell in found})
+    by_key = {(cell.group["hardware_target"], cell.group["release"]): cell for cell in found}
+    return {
+        "mine": mine,
+        "other": other,
+        "rows": [(target, by_key.get((target, mine)), by_key.get((target, other))) for target in targets],
+    }
+
+
+def _rate_tile(question: Question, name: str) -> dict[str, Any]:
+    """A rate over the range in per cent, with its course as a sparkline."""
+    series = metric_series(
+        question.selection,
+        METRICS[name],
+        start=question.range.start,
+        end=question.end,
+        step=max(question.step, (question.end - question.range.start) / SPARK_STEPS),
+        stats=("mean",),
+    )
+    if not series.groups:
+        return {"value": None, "spark": None}
+    [group] = series.groups
+    counted = int(group.count.sum())
+    events = float((group.count * group.values["mean"])[group.count > 0].sum())
+    return {
+        "value": 100 * events / counted if counted else None,
+        "spark": sparkline(list(group.values["mean"]), from_zero=True),
+    }
+
+
+def _of_devices(params: dict[str, str]) -> dict[str, str]:
+    """The filters that select devices; a release on the home page selects records and not devices."""
+    return {name: params[name] for name in ("hardware_target", "region", "group", "device") if params.get(name)}
+
+
+def _why(row: DeviceRow) -> str:
+    """Why a device is on the list of the worst."""
+    if row.presence == "silent":
+        return "silent"
+    if (row.fallback_rate or 0) > NOTABLE / 2:
+        return f"{100 * row.fallback_rate:.0f} % of its inferences fall back"
+    return f"{row.deviates_in} {100 * row.deviation:+.0f} % against its cohort"

@@ -1,0 +1,21 @@
+"""The addresses of the telemetry app's pages, panels and charts."""
+
+from django.urls import path
+
+from telemetry.views import device, figures, panels
+
+page_patterns = [
+    path("panels/now/", panels.now, name="panel-now"),
+    path("panels/worst/", panels.worst, name="panel-worst"),
+    path("panels/devices/", panels.devices, name="panel-devices"),
+    path("panels/release/", panels.release, name="panel-release"),
+    path("panels/device/", device.now, name="panel-device"),
+    path("figures/device/", device.lanes, name="figure-device"),
+    path("figures/latency/", figures.latency, name="figure-latency"),
+    path("figures/energy/", figures.energy, name="figure-energy"),
+    path("figures/ridgeline/", figures.ridgeline, name="figure-ridgeline"),
+    path("figures/heatmap/", figures.heatmap, name="figure-heatmap"),
+    path("figures/ecdf/", figures.ecdf, name="figure-ecdf"),
+    path("figures/classes/", figures.classes, name="figure-classes"),
+    path("figures/adoption/", figures.adoption, name="figure-adoption"),
+]
