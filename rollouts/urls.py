@@ -1,0 +1,28 @@
+"""Addresses of the rollouts app."""
+
+from django.urls import URLPattern, path
+
+from rollouts.api.device import DesiredView, StatusView
+from rollouts.api.rollouts import RolloutViewSet
+
+page_patterns: list[URLPattern] = []
+
+_ITEM = {"get": "retrieve", "patch": "partial_update"}
+_ACTIONS = ("submit", "revise", "approve", "start", "promote", "hold", "pause", "resume", "stop", "rollback")
+_PARTS = ("cohorts", "lanes", "looks", "transitions", "deliveries", "evidence")
+
+api_patterns = [
+    path("rollouts", RolloutViewSet.as_view({"get": "list", "post": "create"}), name="api-rollouts"),
+    path("rollouts.csv", RolloutViewSet.as_view({"get": "list"}), {"format": "csv"}),
+    path("rollouts/<str:reference>", RolloutViewSet.as_view(_ITEM), name="api-rollouts-item"),
+    *(
+        path(f"rollouts/<str:reference>/{name}", RolloutViewSet.as_view({"post": name}), name=f"api-rollouts-{name}")
+        for name in _ACTIONS
+    ),
+    *(
+        path(f"rollouts/<str:reference>/{name}", RolloutViewSet.as_view({"get": name}), name=f"api-rollouts-{name}")
+        for name in _PARTS
+    ),
+    path("device/desired", DesiredView.as_view(), name="api-device-desired"),
+    path("device/status", StatusView.as_view(), name="api-device-status"),
+]
