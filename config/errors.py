@@ -1,6 +1,7 @@
 """One table from domain exception to HTTP status, and the one shape in which every refusal is answered."""
 
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         if getattr(exc, "auth_header", None):
             headers["WWW-Authenticate"] = exc.auth_header
         if getattr(exc, "wait", None):
-            headers["Retry-After"] = str(int(exc.wait) + 1)
+            headers["Retry-After"] = str(math.ceil(exc.wait))
         return _respond(exc.status_code, exc.get_codes(), str(exc.detail), headers=headers)
     status = status_of(exc)
     if status is None:

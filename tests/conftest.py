@@ -1,15 +1,17 @@
 """The cast and the clock that every test shares: people by role, two hardware targets, two regions, two releases."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.client import ClientHandler
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from rest_framework.test import APIClient
+from rest_framework.test import APIClient, ForceAuthClientHandler
 
 from fleet.actors import Actor
 from fleet.models import Device, HardwareTarget, Region, Release, User, Workload
@@ -177,12 +179,22 @@ def device_token(now) -> Callable[[Device], str]:
     return issue
 
 
+@pytest.fixture(scope="session")
+def handlers() -> tuple[ForceAuthClientHandler, ClientHandler]:
+    """The product behind REST and page clients, put together once: a walk over all endpoints makes many clients."""
+    rest, pages = ForceAuthClientHandler(enforce_csrf_checks=False), ClientHandler(enforce_csrf_checks=False)
+    rest.load_middleware()
+    pages.load_middleware()
+    return rest, pages
+
+
 @pytest.fixture
-def api_client(now) -> Callable[..., APIClient]:
+def api_client(now, handlers) -> Callable[..., APIClient]:
     """A REST client: of a person (with a token of all scopes, or of those given), of a raw token, or of nobody."""
 
     def client(who: User | str | None = None, scopes=("*",)) -> APIClient:
         api = APIClient()
+        api.handler = copy(handlers[0])
         if isinstance(who, User):
             who = tokens.issue_api_token(who, "tests", scopes, actor=Actor.of_user(who), now=now)
         if who is not None:
@@ -193,11 +205,12 @@ def api_client(now) -> Callable[..., APIClient]:
 
 
 @pytest.fixture
-def browser_client() -> Callable[..., Client]:
+def browser_client(handlers) -> Callable[..., Client]:
     """A page client, logged in as a person where one is given."""
 
     def client(user: User | None = None) -> Client:
         browser = Client()
+        browser.handler = copy(handlers[1])
         if user is not None:
             browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
         return browser

@@ -26,6 +26,7 @@ from fleet.permissions import assert_may_send
 from fleet.problems import problem_response
 from fleet.selectors.releases import artifacts_for
 from fleet.services import artifacts, tokens
+from fleet.tables import CSVList
 
 YEAR_S = 365 * 86400
 
@@ -220,7 +221,7 @@ class SigningKeySerializer(serializers.ModelSerializer):
     list=extend_schema(responses={200: SigningKeySerializer(many=True), **READ}),
     retrieve=extend_schema(responses={200: SigningKeySerializer, **READ}),
 )
-class SigningKeyViewSet(Resource):
+class SigningKeyViewSet(CSVList, Resource):
     """The keys whose signatures count."""
 
     required_scopes = {"GET": "releases:read", "POST": "admin"}
