@@ -228,8 +228,10 @@ class Device:
     def header(self, label: Label) -> dict[str, Any]:
         """Head of an envelope for records with `label`, as of now."""
         quality = self.clock.quality()
-        if not self._trusted(label, quality):
-            quality = {**quality, "synced": False}
+        trusted = self._trusted(label, quality)
+        if quality["synced"] != trusted:
+            # The block speaks of the times in this batch, whatever the clock has come to since.
+            quality = {"synced": trusted, "source": "earlier"}
         head = {
             "sent_at": rfc3339(self.clock.wall_us()),
             "uptime_ms": self.clock.uptime_ms(),

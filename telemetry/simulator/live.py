@@ -106,7 +106,8 @@ class SimulatedDevice:
         self.spool = Spool(max_rows=200_000)
         self.recorded = 0
         self.batches = 0
-        self.effects = Effects()
+        self.effects = self._effects_now(now_s)
+        self.clock.skew_s = self.effects.clock_skew_s
         self._installation: _Installation | None = None
         self._bill: Mapping[str, str] = habits.bills_of_materials.get(self.model.release, {})
         # Spread over their intervals, devices do not all speak in the same second.
@@ -271,12 +272,12 @@ class SimulatedDevice:
         self._bill = desired.bill_of_materials or self.habits.bills_of_materials.get(desired.release, {})
         self._on_release(self.traits.serial, desired.release)
         self._boot(now_s, "update")
-        self.effects = self._silence(now_s)
+        # A fault may belong to the release that has just been started.
+        self.effects = self._effects_now(now_s)
         if not self.effects.silent:
             self._releases.report(desired.action_id, "booted", 100)
 
-    def _silence(self, now_s: float) -> Effects:
-        """The faults of the release that has just been started."""
+    def _effects_now(self, now_s: float) -> Effects:
         return self.model.step(now_s, 0).effects
 
     def _download(self, desired: Desired) -> str | None:

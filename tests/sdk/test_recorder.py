@@ -248,3 +248,11 @@ def test_an_explicit_time_keeps_its_distance_in_uptime(device, clock):
     device.record(latency_ms=1.0, time_us=clock.now_us - 10_000_000)
     (envelope,) = envelopes(device)
     assert envelope["uptime_ms"] - envelope["inferences"][0]["uptime_ms"] == 10_000
+
+
+def test_records_made_while_synced_stay_trusted_when_the_clock_is_lost(device, clock):
+    device.record(latency_ms=1.0)
+    clock.synced = False
+    (envelope,) = envelopes(device)
+    assert envelope["clock"]["synced"] is True
+    assert "uptime_ms" not in envelope["inferences"][0]
