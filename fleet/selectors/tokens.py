@@ -1,7 +1,7 @@
 """The one read of the token check, which every request of a device waits for.
 
-The statement is put together once, and rows become model instances without a queryset: compiling the same query anew for
-every request took longer than the answer of the database (measured on two shared cores: 1.35 ms so, 0.48 ms now).
+The statement is put together once, and rows become model instances without a queryset: compiling the same query anew
+for every request took longer than the answer of the database (measured on two shared cores: 1.35 ms so, 0.48 ms now).
 """
 
 from functools import cache
