@@ -1,12 +1,16 @@
 """Every address of the product: pages, REST under /api/v1/, the OpenAPI description, and the Django admin."""
 
-from importlib import import_module
-from importlib.util import find_spec
+from types import ModuleType
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.urls.resolvers import RoutePattern
 from drf_spectacular.views import SpectacularAPIView
+
+from drift import urls as drift_urls
+from fleet import urls as fleet_urls
+from rollouts import urls as rollouts_urls
+from telemetry import urls as telemetry_urls
 
 handler404 = "config.errors.page_not_found"
 handler500 = "config.errors.server_error"
@@ -25,22 +29,19 @@ def with_and_without_slash(patterns: list[URLPattern | URLResolver]) -> list[URL
     return both
 
 
-def app_patterns(app: str) -> list[URLResolver]:
+def app(namespace: str, urls: ModuleType) -> URLResolver:
     """The addresses of one app in its namespace: `page_patterns`, `api_patterns` and perhaps `root_patterns`."""
-    if find_spec(f"{app}.urls") is None:
-        return []
-    urls = import_module(f"{app}.urls")
     rest = with_and_without_slash(urls.api_patterns)
     patterns = [*urls.page_patterns, *getattr(urls, "root_patterns", []), path("api/v1/", include(rest))]
-    return [path("", include((patterns, app)))]
+    return path("", include((patterns, namespace)))
 
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("", include("django_prometheus.urls")),
-    *app_patterns("fleet"),
-    *app_patterns("telemetry"),
-    *app_patterns("drift"),
-    *app_patterns("rollouts"),
+    app("fleet", fleet_urls),
+    app("telemetry", telemetry_urls),
+    app("drift", drift_urls),
+    app("rollouts", rollouts_urls),
 ]
