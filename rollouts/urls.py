@@ -3,7 +3,9 @@
 from django.urls import URLPattern, path
 
 from rollouts.api.device import DesiredView, StatusView
+from rollouts.api.qualifications import CalibrationView, GateView, QualificationsView
 from rollouts.api.rollouts import RolloutViewSet
+from rollouts.api.webhooks import WebhookViewSet
 
 page_patterns: list[URLPattern] = []
 
@@ -22,6 +24,20 @@ api_patterns = [
     *(
         path(f"rollouts/<str:reference>/{name}", RolloutViewSet.as_view({"get": name}), name=f"api-rollouts-{name}")
         for name in _PARTS
+    ),
+    path("releases/<str:reference>/qualifications", QualificationsView.as_view(), name="api-releases-qualifications"),
+    path("releases/<str:reference>/gate", GateView.as_view(), name="api-releases-gate"),
+    path("releases/<str:reference>/calibration", CalibrationView.as_view(), name="api-releases-calibration"),
+    path("webhooks", WebhookViewSet.as_view({"get": "list", "post": "create"}), name="api-webhooks"),
+    path(
+        "webhooks/<str:reference>",
+        WebhookViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="api-webhooks-item",
+    ),
+    path(
+        "webhooks/<str:reference>/deliveries",
+        WebhookViewSet.as_view({"get": "deliveries"}),
+        name="api-webhooks-deliveries",
     ),
     path("device/desired", DesiredView.as_view(), name="api-device-desired"),
     path("device/status", StatusView.as_view(), name="api-device-status"),

@@ -88,10 +88,10 @@ class StageSerializer(serializers.ModelSerializer):
 class LaneSummarySerializer(serializers.Serializer):
     """A lane in a list."""
 
-    hardware_target = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    hardware_target = serializers.CharField(source="hardware_target.slug")
     state = serializers.CharField()
     state_since = serializers.DateTimeField()
-    stage = serializers.SlugRelatedField(slug_field="name", read_only=True)
+    stage = serializers.CharField(source="stage.name", default=None)
     allowed_actions = serializers.SerializerMethodField()
 
     def get_allowed_actions(self, lane: Any) -> list[str]:

@@ -92,7 +92,7 @@ def lane_views(rollout: Rollout, now: datetime) -> list[LaneView]:
     )
     last = {
         row.lane_id: row
-        for row in LaneTransition.objects.filter(lane__in=lanes).order_by("lane", "-at", "-id").distinct("lane")
+        for row in LaneTransition.objects.filter(lane__in=lanes).order_by("lane_id", "-at", "-id").distinct("lane_id")
     }
     looks = newest_looks([lane.run for lane in lanes if lane.run])
     start = signatures.start_sheet(rollout)
@@ -101,7 +101,7 @@ def lane_views(rollout: Rollout, now: datetime) -> list[LaneView]:
 
 def newest_looks(runs: Sequence[StageRun]) -> dict[int, Look]:
     """The newest look of each run, by run id."""
-    rows = Look.objects.filter(run__in=runs).order_by("run", "-number").distinct("run")
+    rows = Look.objects.filter(run__in=runs).order_by("run_id", "-number").distinct("run_id")
     return {row.run_id: row for row in rows}
 
 

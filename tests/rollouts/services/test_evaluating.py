@@ -1,4 +1,4 @@
-"""Evaluation: harm halts its own lane at once, health is recommended for promotion, and nothing unknown ever advances."""
+"""Evaluation: harm halts its own lane at once, health is recommended for promotion, the unknown never advances."""
 
 import pytest
 

@@ -1,0 +1,1 @@
+"""The pages of the rollouts app: the list, the board with its decisions, and the panels that other pages take."""

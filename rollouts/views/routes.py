@@ -1,0 +1,17 @@
+"""The addresses of the rollouts app's pages, panels and charts."""
+
+from django.urls import path
+
+from rollouts.views import figures, listing, rollout
+
+page_patterns = [
+    path("rollouts/", listing.rollouts, name="rollouts"),
+    path("rollouts/<int:pk>/", rollout.rollout, name="rollout"),
+    path("rollouts/<int:pk>/act/", rollout.act, name="rollout-act"),
+    path("rollouts/<int:pk>/evidence/<int:evidence_id>/", rollout.evidence, name="rollout-evidence"),
+    path("panels/rollouts/", listing.panel, name="panel-rollouts"),
+    path("panels/device-rollouts/", listing.device_panel, name="panel-device"),
+    path("panels/qualifications/", listing.qualifications_panel, name="panel-qualifications"),
+    path("figures/effects/<int:run_id>/<str:target>/", figures.effects, name="figure-effects"),
+    path("figures/looks/<int:run_id>/<str:target>/", figures.looks, name="figure-looks"),
+]
