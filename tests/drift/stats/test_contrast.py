@@ -59,7 +59,9 @@ def test_thousands_at_once_are_the_same_as_one_by_one(seed: int, missing: float,
             alone = stratified_contrast(z[row : row + 1], strata, d[:, column : column + 1])
             for name in ("theta", "standard_error", "statistic"):
                 values = np.broadcast_to(getattr(together, name), (7, columns))
-                assert values[row, column] == pytest.approx(getattr(alone, name)[0, 0], rel=1e-9, abs=1e-12, nan_ok=True)
+                assert values[row, column] == pytest.approx(
+                    getattr(alone, name)[0, 0], rel=1e-9, abs=1e-12, nan_ok=True
+                )
 
 
 @given(seed=st.integers(0, 2**31), shift=st.floats(-1e3, 1e3), factor=st.floats(1e-3, 1e3))

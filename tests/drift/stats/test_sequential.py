@@ -15,7 +15,6 @@ from drift.stats.sequential import (
     spent_alpha,
     take_look,
 )
-
 from tests.drift.stats.oracles import oracle
 
 CASES = oracle("sequential_randomisation")["cases"]
