@@ -1,15 +1,14 @@
 """The command script/demo: the product with an example fleet that lives, simulated devices and real models."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import environment
 import server
-from provisioning.console import CannotProvision, run_step, say
+from provisioning.console import run_step, say
 from provisioning.state import State
-from server import Product
+from server import Product, last_json
 from supervise import Program
 
 AGENTS = 3
@@ -28,9 +27,11 @@ def show(host: str, port: int | None) -> None:
     state = State.of_checkout()
     environment.prepare(state, "agent")
     models = build_models(state)
-    with server.running(state, host, port, demo=True) as product:
+    with server.prepared(state, host, port, demo=True) as product:
+        # Before the product starts: its tasks would compete for the processor with twelve days of history.
         example = last_json(product.manage("loading the example fleet and its history", "load_demo", "--json"))
         access = last_json(product.manage("issuing credentials", "bootstrap_access", "--json"))
+        product.start()
         for program in fleet(product, models, access):
             product.supervisor.start(program)
         say("a fleet of simulated devices and real-model agents has begun to push")
@@ -68,14 +69,6 @@ def fleet(product: Product, models: Path, access: dict[str, str]) -> list[Progra
         agent += ["--state-dir", str(product.state.demo / "agents" / serial)]
         programs.append(Program(f"agent {serial}", agent, log / "agent.log", env))
     return programs
-
-
-def last_json(output: str) -> dict:
-    """The object on the last line of a command's output."""
-    try:
-        return json.loads(output.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        raise CannotProvision(f"A management command printed no JSON but: {output.strip()[-200:]}") from None
 
 
 def welcome(url: str, logins: list[dict[str, str]]) -> str:

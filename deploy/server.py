@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import environment
 from provisioning import interruption, ways
@@ -29,16 +29,24 @@ STATIC_SOURCES = ["static", "requirements.txt"]
 
 @dataclass(frozen=True)
 class Product:
-    """A running product: where it answers, the variables of its processes, and who keeps them running."""
+    """A product whose servers are up and whose schema is current: where it will answer, and what runs it."""
 
     url: str
     env: dict[str, str]
     state: State
     supervisor: Supervisor
+    listener: socket.socket
 
     def manage(self, title: str, *arguments: str) -> str:
         """Run a management command in the product's environment and return what it printed."""
         return run_for_output(title, manage(*arguments), self.state.log / "manage.log", self.env)
+
+    def start(self) -> None:
+        """Start its processes and wait until it answers."""
+        for program in programs(self):
+            interruption.check()
+            self.supervisor.start(program)
+        wait_until_ready(self.url, self.supervisor)
 
 
 def main() -> int:
@@ -71,14 +79,13 @@ def serve(host: str, port: int | None, *, as_json: bool) -> None:
     """Bring the product up, say so, and keep it up until told to stop."""
     state = State.of_checkout()
     environment.prepare(state)
-    with running(state, host, port) as product:
+    with prepared(state, host, port) as product:
+        line = {"url": product.url}
         if as_json:
-            access = json.loads(product.manage("issuing credentials", "bootstrap_access", "--json"))
-            line = {
-                "url": product.url,
-                "admin_token": access["admin_token"],
-                "enrollment_key": access["enrollment_key"],
-            }
+            access = last_json(product.manage("issuing credentials", "bootstrap_access", "--json"))
+            line |= {name: access[name] for name in ("admin_token", "enrollment_key")}
+        product.start()
+        if as_json:
             print(json.dumps(line), flush=True)
         say(f"Ridgeline is at {product.url} (logs in {state.log}); Ctrl-C stops it")
         product.supervisor.watch()
@@ -86,10 +93,10 @@ def serve(host: str, port: int | None, *, as_json: bool) -> None:
 
 
 @contextmanager
-def running(state: State, host: str, port: int | None, *, demo: bool = False) -> Iterator[Product]:
-    """The product for the length of a `with` block: its servers, its schema, its processes, all stopped at the end.
+def prepared(state: State, host: str, port: int | None, *, demo: bool = False) -> Iterator[Product]:
+    """A product ready to start, for the length of a `with` block; everything that it started is stopped at the end.
 
-    Raises CannotProvision when one of its processes does not come up. The demo has a database of its own.
+    Raises CannotProvision when it cannot be made ready. The demo has a database of its own.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
@@ -98,19 +105,22 @@ def running(state: State, host: str, port: int | None, *, demo: bool = False) ->
         outcome = stack.enter_context(Use(state))
         supervisor = Supervisor(state.run / f"product-{os.getpid()}")
         stack.callback(supervisor.stop)
-        env = variables(state, outcome, demo=demo)
+        address, bound_port = listener.getsockname()[:2]
+        url = f"http://{'127.0.0.1' if address in ('0.0.0.0', '::') else address}:{bound_port}"
+        env = {**variables(state, outcome, demo=demo), "RIDGELINE_URL": url}
         interruption.check()
         with state.locked():  # two products that start at once would both migrate
             run_step("bringing the database up to date", manage("migrate", "--noinput"), state.log / "manage.log", env)
             collect_static(state, env)
-        address, bound_port = listener.getsockname()[:2]
-        url = f"http://{'127.0.0.1' if address in ('0.0.0.0', '::') else address}:{bound_port}"
-        env["RIDGELINE_URL"] = url
-        for program in programs(state, env, supervisor.folder, listener):
-            interruption.check()
-            supervisor.start(program)
-        wait_until_ready(url, supervisor)
-        yield Product(url, env, state, supervisor)
+        yield Product(url, env, state, supervisor, listener)
+
+
+def last_json(output: str) -> dict[str, Any]:
+    """The object on the last line of a command's output."""
+    try:
+        return json.loads(output.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        raise CannotProvision(f"A management command printed no JSON but: {output.strip()[-200:]}") from None
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -168,8 +178,9 @@ def static_digest() -> str:
     return "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
 
 
-def programs(state: State, env: dict[str, str], folder: Path, listener: socket.socket) -> list[Program]:
+def programs(product: Product) -> list[Program]:
     """The three processes that are the product. The schedule's memory is the run's own: two schedulers would fight."""
+    env, log, folder = product.env, product.state.log, product.supervisor.folder
     python = str(environment.PYTHON)
     celery = [python, "-m", "celery", "--app=config.celery", f"--workdir={CHECKOUT}"]
     gunicorn = [python, "-m", "gunicorn", f"--config={CHECKOUT / 'deploy' / 'gunicorn.conf.py'}", f"--chdir={CHECKOUT}"]
@@ -179,11 +190,11 @@ def programs(state: State, env: dict[str, str], folder: Path, listener: socket.s
     metrics = folder / "metrics"
     metrics.mkdir()
     web_env = {**env, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
-    descriptor = listener.fileno()
+    descriptor = product.listener.fileno()
     return [
-        Program(WEB, [*gunicorn, f"--bind=fd://{descriptor}"], state.log / "web.log", web_env, inherited=(descriptor,)),
-        Program(WORKER, [*celery, *worker], state.log / "worker.log", env),
-        Program(BEAT, [*celery, *beat], state.log / "beat.log", env),
+        Program(WEB, [*gunicorn, f"--bind=fd://{descriptor}"], log / "web.log", web_env, inherited=(descriptor,)),
+        Program(WORKER, [*celery, *worker], log / "worker.log", env),
+        Program(BEAT, [*celery, *beat], log / "beat.log", env),
     ]
 
 

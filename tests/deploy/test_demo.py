@@ -2,7 +2,6 @@
 
 import demo
 import pytest
-from provisioning.console import CannotProvision
 from server import Product
 
 ACCESS = {"enrollment_key": "key-1", "admin_token": "token-1"}
@@ -15,7 +14,7 @@ LOGINS = [
 
 @pytest.fixture
 def programs(state):
-    product = Product("http://127.0.0.1:1", {"DATABASE_URL": "postgres://h/d"}, state, supervisor=None)
+    product = Product("http://127.0.0.1:1", {"DATABASE_URL": "postgres://h/d"}, state, supervisor=None, listener=None)
     return {program.name: program for program in demo.fleet(product, state.demo / "models", ACCESS)}
 
 
@@ -43,13 +42,3 @@ def test_the_greeting_has_the_address_and_every_login():
     assert "http://127.0.0.1:8000" in greeting
     for login in LOGINS:
         assert login["role"] in greeting and f"{login['username']} / {login['password']}" in greeting
-
-
-def test_the_last_line_of_a_commands_output_is_its_result():
-    assert demo.last_json('a warning\n{"logins": []}\n') == {"logins": []}
-
-
-@pytest.mark.parametrize("output", ["", "Traceback", '{"logins": [}'])
-def test_a_command_that_answers_without_json_stops_the_demo(output):
-    with pytest.raises(CannotProvision, match="printed no JSON"):
-        demo.last_json(output)

@@ -74,6 +74,16 @@ def test_a_changed_static_file_is_noticed(tmp_path, monkeypatch):
     assert server.static_digest() != before
 
 
+def test_the_last_line_of_a_commands_output_is_its_result():
+    assert server.last_json('a warning\n{"logins": []}\n') == {"logins": []}
+
+
+@pytest.mark.parametrize("output", ["", "Traceback", '{"logins": [}'])
+def test_a_command_that_answers_without_json_is_refused(output):
+    with pytest.raises(CannotProvision, match="printed no JSON"):
+        server.last_json(output)
+
+
 @pytest.fixture
 def fresh_database():
     """The URL of a database that exists for this test alone."""
