@@ -38,28 +38,37 @@ def distinct_assignments(strata_quotas: list[Quota]) -> int:
     return math.prod(quota.arrangements for quota in strata_quotas)
 
 
-def draw_assignments(
+def draw_blocks(
     treated: NDArray[np.bool_], strata: NDArray[np.str_], *, count: int, seed: int
-) -> NDArray[np.float64]:
-    """`count` assignments with the same strata and quotas, shape (count, n) of 0.0 and 1.0; row 0 is the real one.
+) -> dict[str, NDArray[np.int8]]:
+    """`count` assignments with the same strata and quotas, by stratum: shape (count, devices of it), 1 for treated.
 
-    Devices must come in a fixed order (sorted by id). Only the raw 64-bit stream of PCG64 is used, which NumPy promises
-    never to change: in each stratum the devices with the smallest draws are treated.
+    Row 0 is the real one. Devices must come in a fixed order (sorted by id). Only the raw 64-bit stream of PCG64 is
+    used, which NumPy promises never to change: in each stratum the devices with the smallest draws are treated.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    drawn = np.zeros((count, len(treated)))
-    drawn[0] = treated
-    if count == 1:
-        return drawn
     bits = np.random.PCG64(seed)
+    blocks = {}
     for quota in quotas(treated, strata):
-        devices = np.flatnonzero(strata == quota.stratum)
-        if quota.treated == 0 or quota.control == 0:
-            drawn[1:, devices] = 1.0 if quota.control == 0 else 0.0
-            continue
-        keys = bits.random_raw((count - 1) * len(devices)).reshape(count - 1, len(devices))
-        chosen = np.argpartition(keys, quota.treated - 1, axis=1)[:, : quota.treated]
-        rows = np.arange(1, count)[:, None]
-        drawn[rows, devices[chosen]] = 1.0
+        real = treated[strata == quota.stratum]
+        block = np.zeros((count, len(real)), dtype=np.int8)
+        block[0] = real
+        if quota.control == 0:
+            block[:] = 1
+        elif quota.treated and count > 1:
+            keys = bits.random_raw((count - 1) * len(real)).reshape(count - 1, len(real))
+            chosen = np.argpartition(keys, quota.treated - 1, axis=1)[:, : quota.treated]
+            block[np.arange(1, count)[:, None], chosen] = 1
+        blocks[quota.stratum] = block
+    return blocks
+
+
+def draw_assignments(
+    treated: NDArray[np.bool_], strata: NDArray[np.str_], *, count: int, seed: int
+) -> NDArray[np.float64]:
+    """The same assignments over all devices, shape (count, n) of 0.0 and 1.0, columns in the order given."""
+    drawn = np.zeros((count, len(treated)))
+    for stratum, block in draw_blocks(treated, strata, count=count, seed=seed).items():
+        drawn[:, strata == stratum] = block
     return drawn

@@ -75,6 +75,9 @@ def evaluate_look(look: LookInput) -> LookResult:
         )  # fmt: skip
     cells = cells_of(look, frame)
     state = LookState.from_dict(look.state) if look.state is not None else LookState.start(len(cells.maximum))
+    if look.look <= state.look:
+        raise ValueError(f"look {look.look} was taken already: the state is at look {state.look}")
+    state.look = look.look
     context = LaneContext(look, frame, cells, state, no_test=_no_test(look, frame))
     critical_value = None
     if not context.no_test:

@@ -375,7 +375,7 @@ def _lane_settling(look: LookInput, rows: Sequence[MetricResult], decision: Deci
         return ""
     wanted = [f"{row.metric}: {row.would_settle}" for row in rows if row.would_settle]
     if look.hours < look.minimum_hours:
-        wanted.append(f"{look.minimum_hours - look.hours:.3g} more hours")
+        wanted.append(f"{look.minimum_hours - look.hours:.3g} h more")
     return "; ".join(wanted)
 
 

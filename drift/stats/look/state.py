@@ -24,6 +24,8 @@ class LookState:
     """The state of a stage; a look reads one and writes a new one."""
 
     family: SequentialState
+    look: int = 0
+    """The last look taken, with a test or without one."""
     crossings: dict[Cell, int] = field(default_factory=dict)
     """The look at which a statistic first reached its critical value."""
     intervals: dict[IntervalKey, RunningInterval] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class LookState:
         """Plain JSON."""
         return {
             "schema": SCHEMA,
-            "look": self.family.look,
+            "look": self.look,
             "family": self.family.to_dict(),
             "crossings": [[*cell, look] for cell, look in sorted(self.crossings.items())],
             "intervals": [[*key, interval.to_dict()] for key, interval in sorted(self.intervals.items())],
@@ -60,6 +62,7 @@ class LookState:
             raise ValueError(f"state.schema: expected {SCHEMA!r}, got {data.get('schema')!r}")
         return cls(
             SequentialState.from_dict(data["family"]),
+            int(data["look"]),
             {(name, Window(window), scope, group): look for name, window, scope, group, look in data["crossings"]},
             {(name, lane): RunningInterval.from_dict(item) for name, lane, item in data["intervals"]},
             {(name, lane): (hours, variance) for name, lane, hours, variance in data["first_width"]},

@@ -40,7 +40,7 @@ def test_a_release_without_effect_passes_after_a_full_day_and_not_before() -> No
     early = evaluate_look(make_look(given, metrics, hours=23.0))
     assert early.verdict == "inconclusive"
     assert "23 of 24 hours" in early.reason
-    assert lane(early, "orin").would_settle == "1 more hours"
+    assert lane(early, "orin").would_settle == "1 h more"
 
 
 def test_harm_on_one_hardware_target_fails_that_target_alone() -> None:
@@ -357,3 +357,14 @@ def test_the_report_says_what_would_settle_an_open_question() -> None:
     assert "treated devices instead of 7" in row.would_settle
     assert row.minimum_detectable_effect > 0.03
     assert "latency_p95" in result.lanes[0].would_settle
+
+
+def test_looks_are_counted_even_where_there_is_no_test() -> None:
+    given = cohorts({"orin": (12, 24)})
+    row = values(given, "latency_p95", seed=30)
+    first = evaluate_look(make_look(given, [row], randomised=False))
+    assert first.state["look"] == 1
+    second = evaluate_look(make_look(given, [row], randomised=False, look=2, state=first.state))
+    assert second.state["look"] == 2
+    with pytest.raises(ValueError, match="taken already"):
+        evaluate_look(make_look(given, [row], randomised=False, look=2, state=second.state))
