@@ -61,13 +61,13 @@ def fleet(product: Product, models: Path, access: dict[str, str]) -> list[Progra
     }
     memory = str(product.state.demo / "fleet")
     simulator = server.manage("simulate_fleet", "--demo", "--url", product.url, "--state-dir", memory)
-    programs = [Program("simulated fleet", simulator, log / "fleet.log", env)]
+    programs = [Program("simulated fleet", simulator, log / "fleet.log", env, wave=1)]
     for number in range(1, AGENTS + 1):
         serial = f"digits-{number:02d}"
         agent = [str(environment.PYTHON), "-m", "ridgeline_agent", "--server", product.url, "--serial", serial]
         agent += ["--enrollment-key", access["enrollment_key"], "--model-dir", str(models)]
         agent += ["--state-dir", str(product.state.demo / "agents" / serial)]
-        programs.append(Program(f"agent {serial}", agent, log / "agent.log", env))
+        programs.append(Program(f"agent {serial}", agent, log / "agent.log", env, wave=1))
     return programs
 
 

@@ -18,7 +18,7 @@ from provisioning import interruption
 from provisioning.console import end_group, last_lines, say
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 25.0  # for requests and tasks under way, when asked to stop
+GRACE_SECONDS = 25.0  # for requests and tasks under way, when asked to stop; per wave
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 STEADY_SECONDS = 60.0  # a process that ran this long has earned the short pause again
 LOG_BYTES = 20_000_000
@@ -35,6 +35,8 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
     """File descriptors that it gets, such as a listening socket."""
+    wave: int = 0
+    """Higher waves are stopped first: the clients of programs in lower ones."""
 
 
 @dataclass
@@ -79,17 +81,10 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Stop all programs, the last started first in line; who does not go within the grace period is killed."""
-        processes = [child.process for child in reversed(self._children.values())]
-        for process in processes:
-            # Only the leader is asked: Celery and gunicorn see to their own workers, and must, to finish their work.
-            with contextlib.suppress(ProcessLookupError):
-                process.poll() is None and process.terminate()
-        deadline = time.monotonic() + GRACE_SECONDS
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=max(0.0, deadline - time.monotonic()))
-            end_group(process, patience=0.5)
+        """Stop all programs, clients before what they talk to; who does not go within the grace period is killed."""
+        children = list(self._children.values())
+        for wave in sorted({child.program.wave for child in children}, reverse=True):
+            _stop([child.process for child in children if child.program.wave == wave])
         self._children.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
@@ -132,6 +127,18 @@ class Supervisor:
         partial = self.folder / "children.partial"
         partial.write_text(json.dumps(births))
         partial.replace(self.folder / "children.json")
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        # Only the leader is asked: Celery and gunicorn see to their own workers, and must, to finish their work.
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        end_group(process, patience=0.5)
 
 
 def next_pause(last: float, ran: float) -> float:

@@ -115,6 +115,21 @@ def test_stopping_ends_every_program_and_what_it_started(supervisor, tmp_path):
     assert not any(map(lives, pids(note)))
 
 
+def test_clients_are_stopped_before_what_they_talk_to(supervisor, tmp_path):
+    """The client takes its leave when asked to stop; what it finds then is noted."""
+    server, seen = tmp_path / "server", tmp_path / "seen"
+    supervisor.start(python("server", STAYS, server))
+    wait_for(lambda: pids(server))
+    [pid] = pids(server)
+    leave = f"open({str(seen)!r}, 'w').write(open('/proc/{pid}/stat').read().rpartition(')')[2].split()[0]); sys.exit()"
+    client = f"import signal, sys\ndef leave(*_): {leave}\nsignal.signal(signal.SIGTERM, leave); {STAYS}"
+    note = tmp_path / "client"
+    supervisor.start(Program("client", [sys.executable, "-c", client, str(note)], tmp_path / "client.log", wave=1))
+    wait_for(lambda: pids(note))
+    supervisor.stop()
+    assert seen.read_text() in ("S", "R")
+
+
 def test_a_program_deaf_to_the_request_is_killed_after_the_grace_period(supervisor, tmp_path, monkeypatch):
     monkeypatch.setattr(supervise, "GRACE_SECONDS", 0.1)
     note = tmp_path / "note"
