@@ -294,7 +294,8 @@ def speed(permutations: int = 10_000) -> None:
             seconds.append((time.perf_counter() - clock, time.process_time() - processor))
         print(
             f"{label}: {seconds[0][0]:.2f} s ({seconds[0][1]:.2f} s of processor time), then {seconds[1][0]:.2f} s "
-            f"({seconds[1][1]:.2f} s) with the assignments at hand; 400 devices, 4 strata, 2 windows, B = {permutations}"
+            f"({seconds[1][1]:.2f} s) with the assignments at hand; 400 devices, 4 strata, 2 windows, "
+            f"B = {permutations}"
         )
 
 

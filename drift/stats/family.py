@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 _TAILS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003)
 # A knot rests on at least this many permutations; further out the scale is extended in a straight line.
 _LEAST_BEYOND = 20
+# Statistics that agree this far are one and the same; a scale must not tell them apart by their rounding.
+_DECIMALS = 9
 # The line beyond the last knot has the slope from this tail probability on.
 _SLOPE_FROM = 0.05
 
@@ -35,7 +37,7 @@ class Scale:
         """Scores of statistics; NaN, "no statistic", becomes -inf: what is not known can never cross."""
         if len(self.knots) == 0:
             return np.full(np.shape(values), -np.inf)
-        values = np.where(np.isnan(values), -np.inf, values)
+        values = _settled(values)
         inside = np.interp(values, self.knots, self.scores)
         above = self.scores[-1] + self.slope * (np.maximum(values, self.knots[-1]) - self.knots[-1])
         return np.where(values > self.knots[-1], above, np.where(values < self.knots[0], -np.inf, inside))
@@ -49,13 +51,17 @@ class Scale:
         return float(np.interp(score, self.scores, self.knots))
 
 
+def _settled(values: Floats) -> Floats:
+    """Without the last bits, in which the same devices added up in another order differ; NaN as -inf."""
+    return np.where(np.isnan(values), -np.inf, np.round(values, _DECIMALS))
+
+
 def permutation_scale(values: Floats) -> Scale:
     """The scale of one statistic from its B permutation values, shape (B,).
 
     Statistics that are the same in every assignment carry no evidence and get an empty scale: score -inf.
     """
-    known = np.where(np.isnan(values), -np.inf, values)
-    ordered = np.sort(known)
+    ordered = np.sort(_settled(values))
     count = len(ordered)
     if not np.isfinite(ordered[-1]) or ordered[-1] == ordered[0]:
         return Scale(np.empty(0), np.empty(0), 1.0)

@@ -104,6 +104,10 @@ def lane_result(context: LaneContext, lane: str) -> LaneResult:
     obstacles = _obstacles(context, int(treated.sum()), int((~treated).sum()))
     if reporting["reason"]:
         obstacles.append(reporting["reason"])
+    if not rows:
+        obstacles.append(
+            "; ".join(f"{item['metric']}: {item['reason']}" for item in exclusions) or "no metric is judged"
+        )
     decision = decide_lane(
         metrics=rows,
         shapes=shape_rows,

@@ -60,6 +60,15 @@ def test_the_only_assignment_that_shows_a_difference_stands_out() -> None:
     assert (scores[1:] <= 0).all()
 
 
+def test_ties_in_all_but_the_last_bits_stay_ties() -> None:
+    rng = np.random.default_rng(6)
+    few = rng.choice([0.0, 0.7, 1.4, 2.1], 2000) + rng.normal(0, 1e-15, 2000)
+    scale = permutation_scale(few)
+    assert scale.slope < 10.0
+    assert len(np.unique(np.round(scale.score(few), 6))) <= 4
+    assert scale.score(np.array([2.1 + 1e-14]))[0] == pytest.approx(scale.score(np.array([2.1]))[0])
+
+
 def test_no_statistic_scores_below_everything() -> None:
     scale = permutation_scale(np.r_[np.nan, np.random.default_rng(2).standard_normal(400)])
     assert np.isneginf(scale.score(np.array([np.nan]))[0])

@@ -6,8 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from drift.stats.assignments import draw_assignments
 from drift.stats.canonical import canonical_json
+from drift.stats.contrast import stratified_contrast
 from drift.stats.look import HardLimit, LookInput, LookResult, MetricInput, ShapeInput, evaluate_look
+from drift.stats.sequential import sequential_test
 from drift.stats.verdict import LaneResult, MetricResult
 from tests.drift.stats.look.fleets import cohorts, make_look, values
 
@@ -195,6 +198,34 @@ def test_no_data_at_all_is_inconclusive() -> None:
         result = evaluate_look(make_look(given, metrics))
         assert result.verdict == "inconclusive"
         assert canonical_json(result.to_dict())
+
+
+def test_a_fleet_without_a_baseline_is_inconclusive_and_says_why() -> None:
+    given = cohorts({"orin": (12, 24)})
+    result = evaluate_look(make_look(given, [MetricInput("latency_p95", [None] * 36, [3.0] * 36)]))
+    assert result.verdict == "inconclusive"
+    assert "before the release" in result.reason
+
+
+def test_one_metric_in_one_group_is_the_plain_sequential_test() -> None:
+    given = cohorts({"orin": (12, 24)})
+    treated = np.array(given["treated"], dtype=bool)
+    assignments = draw_assignments(treated, np.array(given["strata"]), count=2000, seed=5)
+    for seed in range(6):
+        looks = [values(given, "latency_p95", seed=100 * seed + t, effect=0.004 * seed) for t in range(8)]
+        statistics = [
+            stratified_contrast(
+                assignments, np.zeros(36, dtype=int), (np.array(row.post) - np.array(row.pre))[:, None]
+            ).statistic[:, 0]
+            for row in looks
+        ]
+        expected = [step.rejects for step in sequential_test(statistics, 0.05)]
+        state, found = None, []
+        for number, row in enumerate(looks[: len(expected)], start=1):
+            result = evaluate_look(make_look(given, [row], look=number, planned_looks=8, state=state))
+            state = result.state
+            found.append(result.lanes[0].metrics[0].rejected)
+        assert found == expected
 
 
 def test_one_device_is_inconclusive_and_gets_no_interval() -> None:
