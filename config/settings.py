@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "fleet.middleware.RequireLength",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

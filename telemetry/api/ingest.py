@@ -38,6 +38,8 @@ class DeviceView(APIView):
     authentication_classes = [BearerAuthentication]
     permission_classes = [IsDevice]
     content_negotiation_class = AnswerAsJson
+    # bodies are read from the server's own stream, chunked ones too
+    parser_classes = ()
     # of the body, as far as it was read; for the record of a refusal
     received: bytes = b""
 
