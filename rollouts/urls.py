@@ -1,13 +1,14 @@
 """Addresses of the rollouts app."""
 
-from django.urls import URLPattern, path
+from django.urls import path
 
 from rollouts.api.device import DesiredView, StatusView
 from rollouts.api.qualifications import CalibrationView, GateView, QualificationsView
 from rollouts.api.rollouts import RolloutViewSet
 from rollouts.api.webhooks import WebhookViewSet
+from rollouts.views.routes import page_patterns
 
-page_patterns: list[URLPattern] = []
+__all__ = ["api_patterns", "page_patterns"]
 
 _ITEM = {"get": "retrieve", "patch": "partial_update"}
 _ACTIONS = ("submit", "revise", "approve", "start", "promote", "hold", "pause", "resume", "stop", "rollback")

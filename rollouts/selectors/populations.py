@@ -11,6 +11,7 @@ from fleet.models import Device, DeviceGroup, HardwareTarget, Region, Release
 from rollouts import machine
 from rollouts.cohorts import Arm, Candidate
 from rollouts.models import CohortMember, Delivery, Rollout
+from rollouts.plans import SELECTOR_FIELDS
 from rollouts.versions import is_newer
 from telemetry.models import DeviceLatest
 
@@ -148,7 +149,8 @@ def explain_empty(release: Release, selectors: Sequence[Selector]) -> str:
         devices = devices.filter(hardware_target__slug__in=supported)
         steps.append(f"{devices.count()} on {', '.join(sorted(supported))}, which the release supports")
     for selector in selectors:
-        for field, names in selector.items():
+        for field in (name for name in SELECTOR_FIELDS if name in selector):
+            names = selector[field]
             devices = devices.filter(**{_LOOKUPS[field]: list(names)})
             shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
             steps.append(f"{devices.distinct().count()} in {field.replace('_', ' ')} {shown}")

@@ -20,7 +20,6 @@ from rollouts.policy import Decision, Exposure, LaneFacts, Recommendation
 from rollouts.selectors.budgets import Bounds, bounds_for
 from rollouts.selectors.exposure import as_rows, exposure_of
 from rollouts.services import advising, deciding, progressing, transitions
-from telemetry.services.folding import fold
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +44,6 @@ def evaluate_due(now: datetime) -> list[Evaluated]:
     """Look at every run that is due. One that fails is noted and stands in nobody's way, its own lanes' included."""
     due = StageRun.objects.filter(ended_at=None, next_look_at__lte=now).order_by("next_look_at")
     ids = list(due.values_list("pk", flat=True))
-    if not ids:
-        return []
-    fold(now)
     found = []
     for pk in ids:
         try:

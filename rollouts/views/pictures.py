@@ -9,6 +9,7 @@ from typing import Any
 from drift.charts import Effect, IntervalGlyph, effect_text, interval_glyph, interval_text
 from drift.stats.metrics import METRICS
 from rollouts.machine import State
+from rollouts.models import LaneTransition
 from rollouts.selectors.board import Board, Cell
 from rollouts.selectors.lanes import LaneView
 
@@ -36,6 +37,17 @@ ATTENTION = tuple(
         "soaking", "deploying", "paused", "draft", "stopped", "rolled_back", "completed",
     )
 )  # fmt: skip
+# (action, its button, the question of its dialog), in the order of the buttons.
+_LANE_ACTIONS = (
+    ("promote", "Promote", "Promote {target}?"),
+    ("resume", "Resume", "Resume {target}?"),
+    ("rollback", "Roll back", "Roll back {target}?"),
+    ("override", "Go on although undecided", "Go on with {target} although the evidence is inconclusive?"),
+    ("hold", "Hold", "Hold {target}?"),
+    ("pause", "Pause", "Pause {target}?"),
+    ("stop", "Emergency stop", "Stop {target}?"),
+)
+_DESTRUCTIVE = ("rollback", "override", "stop")
 _WORST_FIRST = ("fail", "hold", "inconclusive", "pass")
 
 
@@ -57,6 +69,7 @@ class BoardCell:
     cell: Cell
     verdict: str
     finding: Finding | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,7 @@ class Action:
     title: str
     consequences: Sequence[str]
     destructive: bool = False
+    urgent: bool = False
     primary: bool = False
     asks_reason: bool = True
     evidence_hash: str = ""
@@ -129,7 +143,12 @@ def board_rows(picture: Board, looks: Mapping[int, Any]) -> list[tuple[LaneView,
             look = looks.get(cell.run.pk) if cell.run else None
             entry = look.lane(row.view.target) if look else None
             finding = leading_finding(entry["metrics"]) if entry else None
-            cells.append(BoardCell(cell, _look_of(cell), finding))
+            # a standing recommendation speaks for its cell; without one the newest look does
+            advised = (
+                row.view.recommendation is not None and cell.run is not None and cell.run.pk == row.view.lane.run_id
+            )
+            reason = cell.reason if advised or entry is None else entry["reason"]
+            cells.append(BoardCell(cell, _look_of(cell), finding, reason))
         rows.append((row.view, status(row.view.lane.state), cells))
     return rows
 
@@ -151,7 +170,9 @@ def gate_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 {
                     **row,
                     "effect_text": effect_text(metric, row["effect"]),
-                    "interval_text": interval_text(metric, row["lower"], row["upper"]),
+                    "interval_text": interval_text(metric, row["lower"], row["upper"])
+                    if row["effect"] is not None
+                    else "",
                     "margin_text": effect_text(metric, row["margin"] * effect.harm),
                     "glyph": interval_glyph(effect),
                 }
@@ -170,6 +191,20 @@ def gate_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return shown
 
 
+def moves(timeline: Sequence[LaneTransition]) -> list[dict[str, Any]]:
+    """Transitions with their states in words, and how each looks on a timeline."""
+    looks = {"bad": "fail", "warn": "hold", "good": "pass"}
+    return [
+        {"move": move, "words": STATES[State(move.new)][1], "state": looks.get(STATES[State(move.new)][0], "")}
+        for move in timeline
+    ]
+
+
+def change_record(rows: Sequence[tuple[str, Any]]) -> list[tuple[str, list[str]]]:
+    """A change record as title and lines of text."""
+    return [(title, [text] if isinstance(text, str) else list(text or ())) for title, text in rows]
+
+
 def lane_actions(view: LaneView, board: Board) -> list[Action]:
     """What may be done with a lane now, each with what it will do to how many devices."""
     lane, target, counts = view.lane, view.target, view.deliveries
@@ -183,17 +218,37 @@ def lane_actions(view: LaneView, board: Board) -> list[Action]:
     )
     plan = view.recommendation.reverse_plan if view.recommendation and view.recommendation.reverse_plan else {}
     back = plan.get("devices", counts.get("offered", treated))
-    found = {
-        "promote": Action("promote", "Promote", f"Promote {target}?", [goes_on, "Signatures and the device-CI gate are checked again."], primary=True, evidence_hash=hash_now, hardware_target=target),
-        "override": Action("override", "Go on although undecided", f"Go on with {target} although the evidence is inconclusive?", [goes_on, "The evidence does not show that the release is safe; your reason stands beside it for good."], destructive=True, evidence_hash=hash_now, hardware_target=target),
-        "hold": Action("hold", "Hold", f"Hold {target}?", ["No promotion is recommended until somebody resumes the lane. Harm is still looked for."], hardware_target=target),
-        "pause": Action("pause", "Pause", f"Pause {target}?", ["No further device is offered the release. What has begun goes on; harm is still looked for."], hardware_target=target),
-        "resume": Action("resume", "Resume", f"Resume {target}?", ["The lane goes on where it was."], primary=True, hardware_target=target),
-        "stop": Action("stop", "Emergency stop", f"Stop {target}?", [f"Nothing is offered or installed any more; {confirmed} devices keep the release until somebody rolls back.", "The lane ends here; it cannot be resumed."], destructive=True, hardware_target=target),
-        "rollback": Action("rollback", "Roll back", f"Roll back {target}?", _rollback_words(plan, back, target), destructive=True, evidence_hash=hash_now if plan else "", hardware_target=target),
-    }  # fmt: skip
-    order = ("promote", "resume", "rollback", "override", "hold", "pause", "stop")
-    return [found[name] for name in order if name in view.allowed_actions]
+    words = {
+        "promote": [goes_on, "Signatures and the device-CI gate are checked again."],
+        "override": [
+            goes_on,
+            "The evidence does not show that the release is safe; your reason stands beside it for good.",
+        ],
+        "hold": ["No promotion is recommended until somebody resumes the lane. Harm is still looked for."],
+        "pause": ["No further device is offered the release. What has begun goes on; harm is still looked for."],
+        "resume": ["The lane goes on where it was."],
+        "stop": [
+            f"Nothing is offered or installed any more; {confirmed} devices keep the release until a rollback.",
+            "The lane ends here; it cannot be resumed.",
+        ],
+        "rollback": _rollback_words(plan, back, target),
+    }
+    hashes = {"promote": hash_now, "override": hash_now, "rollback": hash_now if plan else ""}
+    return [
+        Action(
+            name,
+            verb,
+            title.format(target=target),
+            words[name],
+            destructive=name in _DESTRUCTIVE,
+            urgent=name == "rollback" and view.lane.state == State.ROLLBACK_RECOMMENDED,
+            primary=name in ("promote", "resume"),
+            evidence_hash=hashes.get(name, ""),
+            hardware_target=target,
+        )
+        for name, verb, title in _LANE_ACTIONS
+        if name in view.allowed_actions
+    ]
 
 
 def _rollback_words(plan: Mapping[str, Any], devices: int, target: str) -> list[str]:

@@ -24,7 +24,16 @@ from rollouts.selectors.lanes import LaneView, newest_looks
 from rollouts.selectors.lanes import rollouts as all_rollouts
 from rollouts.selectors.signatures import SignatureSheet, start_sheet
 from rollouts.services import approvals, deciding, drafting
-from rollouts.views.pictures import ATTENTION, Action, board_rows, gate_rows, lane_actions, status
+from rollouts.views.pictures import (
+    ATTENTION,
+    Action,
+    board_rows,
+    change_record,
+    gate_rows,
+    lane_actions,
+    moves,
+    status,
+)
 
 
 @login_required
@@ -52,7 +61,8 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
             "lane": _lane_context(chosen, picture, request.user, now) if chosen else None,
             "start": _sheet_context(sheet, request.user, found, now) if sheet else None,
             "actions": _rollout_actions(found, picture, sheet, now) if manager else [],
-            "timeline": selectors.timeline(found)[:100],
+            "timeline": moves(selectors.timeline(found)[:100]),
+            "change_record": change_record(found.change_record_rows),
             "evidence": found.evidence.select_related("lane__hardware_target", "stage")[:30],
             "may_plan": manager,
             "crumbs": [("Rollouts", reverse("rollouts:rollouts")), (str(found.release), None)],
@@ -161,17 +171,19 @@ def _lane_context(view: LaneView, picture: selectors.Board, user: User, now: Any
     actions = lane_actions(view, picture)
     if not user.has_role(Role.RELEASE_MANAGER):
         actions = [action for action in actions if action.name == "stop" and (user.roles or user.is_administrator)]
+    # what starts a rollout is signed for all lanes at once, above the board
+    of_lane = view.sheet is not None and view.lane.state != State.AWAITING_APPROVAL
     return {
         "view": view,
         "status": status(view.lane.state),
         "gate": table,
         "metrics": [row for row in table if row["kind"] == "metric" and row["effect"] is not None],
         "actions": actions,
-        "sheet": _sheet_context(view.sheet, user, picture.rollout, now) if view.sheet and view.lane.state != State.AWAITING_APPROVAL else None,
+        "sheet": _sheet_context(view.sheet, user, picture.rollout, now) if of_lane else None,
         "since": selectors.since_decision(advice, now) if advice else None,
         "reverse_plan": advice.reverse_plan if advice else None,
         "run": view.lane.run,
-    }  # fmt: skip
+    }
 
 
 def _sheet_context(sheet: SignatureSheet, user: User, found: Rollout, now: Any) -> dict[str, Any]:
@@ -198,22 +210,28 @@ def _rollout_actions(found: Rollout, picture: selectors.Board, sheet: SignatureS
     """What may be done with the rollout as a whole."""
     states = {row.view.lane.state for row in picture.rows}
     actions = []
-    if not picture.rows or states == {State.DRAFT}:
+    if not states - {State.DRAFT}:
+        words = ["The plan is frozen; whoever must sign sees exactly this."]
         actions.append(
-            Action("submit", "Submit for signatures", "Submit this rollout?", ["The plan is frozen; whoever must sign sees exactly this."], primary=True, asks_reason=False)
-        )  # fmt: skip
+            Action("submit", "Submit for signatures", "Submit this rollout?", words, primary=True, asks_reason=False)
+        )
     if sheet is not None:
         waiting = sheet.missing(now)
-        words = [
-            "The devices of the first stage are drawn and get the release; the control group stays on its release."
-        ]
+        words = ["The first stage is drawn: its devices get the release, the control group stays on its own."]
         if waiting:
-            words.append(
-                f"Signatures are still missing: {', '.join(waiting)}. Starting is refused until they are there."
-            )
+            words.append(f"Signatures are missing: {', '.join(waiting)}. Starting is refused until they are there.")
         actions.append(
-            Action("start", "Start", "Start this rollout?", words, primary=not waiting, asks_reason=False, evidence_hash=sheet.evidence.sha256)
-        )  # fmt: skip
+            Action(
+                "start",
+                "Start",
+                "Start this rollout?",
+                words,
+                primary=not waiting,
+                asks_reason=False,
+                evidence_hash=sheet.evidence.sha256,
+            )
+        )
     if states == {State.AWAITING_APPROVAL}:
-        actions.append(Action("revise", "Take back", "Take this rollout back into drafting?", ["Signatures given so far end with the document that they signed."]))  # fmt: skip
+        words = ["Signatures given so far end with the document that they signed."]
+        actions.append(Action("revise", "Take back", "Take this rollout back into drafting?", words))
     return actions

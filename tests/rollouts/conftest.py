@@ -39,6 +39,7 @@ STAGES = [
     {"name": "canary", "share": 0.5, "minimum_soak_s": 1800, "minimum_devices": 6, "minimum_inferences": 1000},
 ]
 MINUTE = timedelta(minutes=1)
+DAY_LATER = timedelta(days=1)
 
 
 def actor_of(user: User) -> Actor:
@@ -181,3 +182,35 @@ def play(make_fleet, draft, start, cast, now) -> Callable[..., Play]:
         return made
 
     return make
+
+
+QUICK_STAGES = [
+    {
+        "name": "internal",
+        "hand_picked": True,
+        "selector": {"regions": ["eu-north"]},
+        "minimum_soak_s": 0,
+        "minimum_devices": 1,
+        "minimum_inferences": 100,
+    },
+    {"name": "fleet", "share": 1.0, "minimum_soak_s": 0, "minimum_devices": 1, "required_roles": ["ml", "qa"]},
+]
+
+
+@pytest.fixture
+def quick(play) -> Callable[..., Play]:
+    """A rollout on few devices whose first stage is hand-picked; `advised` takes it to a promotion recommendation."""
+
+    def make(*, advised: bool = True, per_target: int = 4, **changes) -> Play:
+        game = play(per_target=per_target, stages=changes.pop("stages", QUICK_STAGES), **changes)
+        if advised:
+            game.pass_time()
+            assert set(game.states().values()) == {"promotion_recommended"}, game.states()
+        return game
+
+    return make
+
+
+def hash_of(lane: Lane) -> str:
+    """The hash of the evidence that stands for a lane."""
+    return signatures.open_recommendation(lane).evidence.sha256
