@@ -1,13 +1,9 @@
 """Webhooks: messages are written with the change that they tell of, and sent afterwards, signed and with retries."""
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from django.db import transaction
 from django.db.models import Q
@@ -15,20 +11,10 @@ from django.db.models import Q
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput
 from fleet.services import audit
+from fleet.webhooks import SIGNATURE_HEADER, pause_after, post, sign
 from rollouts.models import Lane, WebhookDelivery, WebhookEndpoint
 
-SIGNATURE_HEADER = "Ridgeline-Signature"
-TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 12
-FIRST_PAUSE_S = 15
-LONGEST_PAUSE_S = 6 * 3600
-
-
-def sign(secret: str, timestamp: int, body: bytes) -> str:
-    """`t=<seconds>,v1=<hex>`: HMAC-SHA256 over "<seconds>.<body>", so that a message can neither change nor be kept for
-    later without the receiver noticing."""
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={timestamp},v1={digest}"
 
 
 @transaction.atomic
@@ -93,31 +79,6 @@ def enqueue(event: str, data: Mapping[str, Any], *, now: datetime) -> int:
     ]
     WebhookDelivery.objects.bulk_create(messages)
     return len(messages)
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """A signed message goes to the address that was registered and to no other."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse."""
-        return None
-
-
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> str:
-    """Send one message; returns "" when the receiver took it (2xx), else what went wrong."""
-    request = Request(url, data=body, headers=dict(headers), method="POST")
-    try:
-        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as answer:
-            return "" if 200 <= answer.status < 300 else f"answered {answer.status}"
-    except HTTPError as error:
-        return f"answered {error.code}"
-    except (URLError, OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))[:500]
-
-
-def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many failed attempts: 15 s, doubling, at most six hours."""
-    return timedelta(seconds=min(FIRST_PAUSE_S * 2 ** (attempts - 1), LONGEST_PAUSE_S))
 
 
 def send_due(
