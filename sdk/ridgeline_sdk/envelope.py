@@ -15,9 +15,12 @@ IDENTITY = "identity"
 LIST_SECTIONS = ("inferences", "windows", "events", "states")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def dumps(value: Any) -> str:
     """Compact JSON; ValueError on NaN and infinities, which would spoil the whole body."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def as_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -41,7 +41,7 @@ BILLS_OF_MATERIALS: dict[str, dict[str, str]] = {
 # Beside the story, what every fleet has: links that go away, a clock that is off, a fan that is blocked.
 FAULTS = (
     f"energy:+8%@target={BAD_TARGET},release={CANARY}",
-    "offline:20m@share=0.04,every=3h",
+    "offline:45s@share=0.2,every=15m",
     "clock_skew:+7m@share=0.03",
     "throttle@share=0.03",
 )

@@ -64,13 +64,19 @@ class Fault:
         )
         return selected and (self.share >= 1.0 or self._lot(serial) < self.share)
 
-    def active(self, now_s: float) -> bool:
-        """Whether it is on now; a spell is on for `value` seconds, again and again with `every_s`."""
+    def active(self, now_s: float, serial: str) -> bool:
+        """Whether it is on now; a spell is on for `value` seconds, again and again with `every_s`.
+
+        Without a beginning the spells of different devices come at different times.
+        """
         if not self.begins_s <= now_s < self.ends_s:
             return False
         if self.name != "offline":
             return True
-        since_s = now_s - self.begins_s if math.isfinite(self.begins_s) else now_s
+        if math.isfinite(self.begins_s):
+            since_s = now_s - self.begins_s
+        else:
+            since_s = now_s + self._lot(serial[::-1]) * (self.every_s or 0.0)
         return (since_s % self.every_s if self.every_s else since_s) < self.value
 
     def strikes(self, before_s: float, now_s: float) -> bool:
@@ -115,7 +121,7 @@ def effects(
         if fault.name in ("reboot", "driver_reset"):
             if fault.strikes(before_s, now_s):
                 total = replace(total, **{"reboots" if fault.name == "reboot" else "driver_resets": True})
-        elif fault.active(now_s):
+        elif fault.active(now_s, serial):
             total = _add(total, fault, now_s)
     return total
 

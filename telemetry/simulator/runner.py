@@ -74,12 +74,14 @@ class FleetRunner:
         time: SimulatedTime,
         seed: int,
         threads: int = 4,
-        turn_s: float = 1.0,
+        turn_s: float | None = None,
         memory: Memory | None = None,
     ) -> None:
         self._fleet, self._faults, self._habits = fleet, faults, habits
         self._server, self._enroll, self._time, self._seed = server, enroll, time, seed
-        self._turn_s, self._memory = turn_s, memory or Memory(None)
+        # In a large fleet a turn of everyone takes longer, and an idle turn costs as much as a busy one.
+        self._turn_s = turn_s if turn_s is not None else min(5.0, max(1.0, len(fleet) / 200))
+        self._memory = memory or Memory(None)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=(fleet[number::threads],), name=f"fleet-{number}")

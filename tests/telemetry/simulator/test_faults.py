@@ -78,6 +78,14 @@ def test_offline_is_a_spell_that_ends_or_returns():
     assert again == [True, False, True, False]
 
 
+def test_without_a_beginning_spells_of_different_devices_come_at_different_times():
+    spec = parse_fault("offline:1h@every=10h", START)
+    moments = [START + minute * 60 for minute in range(600)]
+    away = [[spec.active(now, f"sim-{n}") for now in moments] for n in range(100)]
+    assert all(sum(device) == 60 for device in away)
+    assert max(sum(device[minute] for device in away) for minute in range(600)) < 30
+
+
 def test_a_boot_strikes_once_or_every_so_often():
     def strikes(spec):
         return [at(spec, before=START + h * 3600, now=START + (h + 1) * 3600).reboots for h in range(6)]
