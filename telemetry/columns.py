@@ -184,6 +184,20 @@ DEVICE_CELL: Final = (
     Column("confidence_sum", "float8", merge="sum"),
 )
 
+# The same by cohort and hour, without input quality: what energy by temperature is read from for a whole fleet.
+COHORT_CELL: Final = (
+    *COHORT_TIER_KEYS,
+    Column("throttled", "bool"),
+    Column("temperature_band", "int2"),
+    Column("fallback", "int2"),
+    Column("count", "int8", merge="sum"),
+    Column("latency_sum", "float8", merge="sum"),
+    Column("energy_n", "int8", merge="sum"),
+    Column("energy_sum", "float8", merge="sum"),
+    Column("confidence_n", "int8", merge="sum"),
+    Column("confidence_sum", "float8", merge="sum"),
+)
+
 EVENT: Final = (
     Column("time", "timestamptz"),
     Column("device_id", "int4"),
@@ -229,6 +243,7 @@ TABLES: Final = {
     "cohort_hour": COHORT_TIER,
     "cohort_day": COHORT_TIER,
     "device_cell": DEVICE_CELL,
+    "cohort_cell": COHORT_CELL,
     "event": EVENT,
     "device_state": DEVICE_STATE,
     "counter_rate": COUNTER_RATE,

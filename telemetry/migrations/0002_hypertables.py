@@ -100,6 +100,24 @@ CREATE TABLE device_cell (
 )
 """
 
+COHORT_CELL = """
+CREATE TABLE cohort_cell (
+  bucket timestamptz NOT NULL,
+  context_id int4 NOT NULL,
+  hardware_target_id int4 NOT NULL,
+  region_id int4 NOT NULL,
+  throttled bool NOT NULL,
+  temperature_band int2 NOT NULL,
+  fallback int2 NOT NULL,
+  count int8 NOT NULL,
+  latency_sum float8 NOT NULL,
+  energy_n int8 NOT NULL,
+  energy_sum float8 NOT NULL,
+  confidence_n int8 NOT NULL,
+  confidence_sum float8 NOT NULL
+)
+"""
+
 EVENT = """
 CREATE TABLE event (
   time timestamptz NOT NULL,
@@ -170,6 +188,7 @@ HYPERTABLES = [
     ("cohort_hour", cohort_tier("cohort_hour"), "bucket", "60 days"),
     ("cohort_day", cohort_tier("cohort_day"), "bucket", "720 days"),
     ("device_cell", DEVICE_CELL, "bucket", "7 days"),
+    ("cohort_cell", COHORT_CELL, "bucket", "30 days"),
     ("event", EVENT, "time", "7 days"),
     ("device_state", DEVICE_STATE, "time", "1 day"),
     ("counter_rate", COUNTER_RATE, "time", "7 days"),
@@ -185,6 +204,8 @@ INDEXES = [
     "CREATE UNIQUE INDEX cohort_hour_key ON cohort_hour (bucket, context_id, hardware_target_id, region_id)",
     "CREATE UNIQUE INDEX cohort_day_key ON cohort_day (bucket, context_id, hardware_target_id, region_id)",
     "CREATE INDEX device_cell_device_bucket ON device_cell (device_id, bucket DESC)",
+    "CREATE UNIQUE INDEX cohort_cell_key ON cohort_cell "
+    "(bucket, context_id, hardware_target_id, region_id, throttled, temperature_band, fallback)",
     "CREATE INDEX event_device_time ON event (device_id, time DESC)",
     "CREATE INDEX event_time ON event (time DESC)",
     "CREATE INDEX event_type_time ON event (type, time DESC)",

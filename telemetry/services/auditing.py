@@ -82,6 +82,7 @@ def _comparisons(start: datetime, end: datetime, now: datetime) -> Iterator[tupl
             hour,
             _differences(sides.finer_and_coarser("device_hour", "device_minute", hour, hour + HOUR, _NUMBERS)),
         )
+        yield "cells of devices and cohorts", hour, _differences(sides.cells_of_devices_and_cohorts(hour, hour + HOUR))
     for span in _samples(max(start, minutes_kept), end):
         found = sides.minutes_and_cohorts(span, span + FIVE_MINUTES, _EVERYTHING)
         yield "histograms of minutes and cohorts", span, _differences(found)

@@ -63,7 +63,7 @@ def fold(now: datetime) -> FoldResult:
     while True:
         folded = fold_marks()
         result += folded
-        if folded.marks == MARKS_PER_TRANSACTION:
+        if folded.marks >= MARKS_PER_TRANSACTION:
             continue
         written = _write_hours(now)
         if not written.device_hours:
@@ -74,10 +74,10 @@ def fold(now: datetime) -> FoldResult:
 
 
 @transaction.atomic
-def fold_marks(limit: int = MARKS_PER_TRANSACTION) -> FoldResult:
-    """Fold up to `limit` marks into the cohort tiers."""
+def fold_marks() -> FoldResult:
+    """Fold the oldest batches, with about `MARKS_PER_TRANSACTION` marks, into the cohort tiers."""
     store.lock_tiers()
-    return _fold_marks(limit)
+    return _fold_marks()
 
 
 def catch_up(now: datetime) -> datetime:
@@ -93,7 +93,7 @@ def catch_up(now: datetime) -> datetime:
         try:
             with transaction.atomic():
                 store.lock_tiers(timeout=LOCK_WAIT)
-                _fold_marks(MARKS_PER_TRANSACTION)
+                _fold_marks()
         except OperationalError:
             # another fold holds the lock for longer than a reader wants to wait
             return since
@@ -101,8 +101,8 @@ def catch_up(now: datetime) -> datetime:
     return since or now
 
 
-def _fold_marks(limit: int) -> FoldResult:
-    marks = store.take_marks(limit)
+def _fold_marks() -> FoldResult:
+    marks = store.take_marks(MARKS_PER_TRANSACTION)
     if not len(marks):
         return FoldResult()
     five_minutes = store.marked_partials(marks)
@@ -112,6 +112,7 @@ def _fold_marks(limit: int) -> FoldResult:
         + store.add_to_cohorts("cohort_hour", hours)
         + store.add_to_cohorts("cohort_day", _widened(hours, _DAY_US))
     )
+    store.add_cells(marks)
     store.add_stale(marks)
     return FoldResult(marks=len(marks), cohort_rows=written)
 

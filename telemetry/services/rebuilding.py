@@ -15,16 +15,21 @@ from telemetry.resolution import DAY, HOUR, ceiling, floor
 from telemetry.services.folding import fold
 from telemetry.services.maintenance import recorded
 from telemetry.store import upkeep
-from telemetry.store.tiers import FINER, WIDTH, CohortTier
+from telemetry.store.tiers import FINER, WIDTH
 
 # In the order in which they follow from one another.
-TIERS = ("device_minute", "device_hour", "device_day", "cohort_5min", "cohort_hour", "cohort_day")
+TIERS = ("device_minute", "device_hour", "device_day", "cohort_5min", "cohort_hour", "cohort_day", "cohort_cell")
 BATCHES_PER_TRANSACTION = 200
 
 Progress = Callable[[str, float], None]
 
-_SPAN = {"cohort_5min": HOUR, "cohort_hour": DAY, "cohort_day": 30 * DAY}
-_SOURCE = {"cohort_5min": "device_minute", "cohort_hour": "cohort_5min", "cohort_day": "cohort_hour"}
+_SPAN = {"cohort_5min": HOUR, "cohort_hour": DAY, "cohort_day": 30 * DAY, "cohort_cell": DAY}
+_SOURCE = {
+    "cohort_5min": "device_minute",
+    "cohort_hour": "cohort_5min",
+    "cohort_day": "cohort_hour",
+    "cohort_cell": "device_cell",
+}
 
 
 def rebuild_tiers(
@@ -109,9 +114,9 @@ def _rebuild_device_tier(tier: str, start: datetime, end: datetime, now: datetim
     return written
 
 
-def _rebuild_cohorts(tier: CohortTier, start: datetime, end: datetime, progress: Progress) -> int:
+def _rebuild_cohorts(tier: str, start: datetime, end: datetime, progress: Progress) -> int:
     """A cohort tier, a transaction for each stretch of it."""
-    width = WIDTH[tier]
+    width = WIDTH.get(tier, HOUR)
     span = upkeep.bucket_span(_SOURCE[tier], floor(start, width), ceiling(end, width))
     if span is None:
         return 0
@@ -121,7 +126,10 @@ def _rebuild_cohorts(tier: CohortTier, start: datetime, end: datetime, progress:
     for k, (begin, finish) in enumerate(stretches):
         with transaction.atomic():
             store.lock_tiers()
-            rows += upkeep.rewrite_cohorts(tier, begin, finish)
+            if tier == "cohort_cell":
+                rows += upkeep.rewrite_cells(begin, finish)
+            else:
+                rows += upkeep.rewrite_cohorts(tier, begin, finish)
         progress(tier, (k + 1) / len(stretches))
     return rows
 

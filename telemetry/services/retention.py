@@ -23,6 +23,7 @@ TABLES = {
     "cohort_5min": "minute",
     "device_hour": "hour",
     "cohort_hour": "hour",
+    "cohort_cell": "hour",
     "event": "event",
     "counter_rate": "event",
 }

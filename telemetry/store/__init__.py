@@ -15,6 +15,7 @@ from telemetry.store.losses import Loss, batch_losses
 from telemetry.store.reading import cohort_rollups, device_rollups
 from telemetry.store.tiers import (
     Marks,
+    add_cells,
     add_stale,
     add_to_cohorts,
     lock_tiers,
@@ -29,6 +30,7 @@ __all__ = [
     "Booked",
     "Loss",
     "Marks",
+    "add_cells",
     "add_stale",
     "add_to_cohorts",
     "batch_losses",

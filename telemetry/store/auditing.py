@@ -81,6 +81,12 @@ def finer_and_coarser(tier: str, finer: str, start: datetime, end: datetime, val
     return _sides(statement, {"start": start, "end": end, "tier": tier, "width": WIDTH[tier]}, tier, values)
 
 
+def cells_of_devices_and_cohorts(start: datetime, end: datetime) -> Sides:
+    """Folded rows per condition of devices and those of cohorts over [start, end), whole hours."""
+    values = ("count", "latency_sum", "energy_n", "energy_sum")
+    return _sides(query("audit_cells"), {"start": start, "end": end}, "cohort_cell", values)
+
+
 def _sides(statement: sql.Composable, parameters: dict, coarser: str, values: Sequence[str]) -> Sides:
     with reading() as cursor:
         rows = execute(cursor, statement, parameters)

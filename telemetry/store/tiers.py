@@ -71,7 +71,7 @@ def lock_tiers(timeout: timedelta | None = None) -> None:
 
 
 def take_marks(limit: int) -> Marks:
-    """Take up to `limit` marks, oldest batch first; they come back if the transaction does not commit."""
+    """Take marks batch by batch until there are `limit`; they come back if the transaction does not commit."""
     with writing() as cursor:
         rows = execute(cursor, query("take_marks"), {"limit": limit})
     if not rows:
@@ -141,6 +141,28 @@ def add_to_cohorts(tier: CohortTier, added: Rollups) -> int:
     return copy_rollups(tier, stored.append(added).merged_by(*_COHORT_KEYS))
 
 
+def add_cells(marks: Marks) -> None:
+    """Add what the marked batches recorded per condition to the hours of cohorts; `marks` has all of each batch."""
+    batch_ids, example, of_batch = np.unique(marks.batch_id, return_index=True, return_inverse=True)
+    hour = marks.bucket - marks.bucket % (WIDTH["cohort_hour"] // timedelta(microseconds=1))
+    first, last = np.full(batch_ids.size, hour.max()), np.full(batch_ids.size, hour.min())
+    np.minimum.at(first, of_batch, hour)
+    np.maximum.at(last, of_batch, hour)
+    statement = query("add_cells").format(names=_names(columns.COHORT_CELL))
+    with writing() as cursor:
+        cursor.execute(
+            statement,
+            {
+                "batch_ids": batch_ids.tolist(),
+                "device_ids": marks.device_id[example].tolist(),
+                "first": [moment(us) for us in first],
+                "last": [moment(us) for us in last],
+                "begin": moment(first.min()),
+                "end": moment(last.max()),
+            },
+        )
+
+
 def add_stale(marks: Marks) -> None:
     """Note the hours and days of devices that now lack what the marks stand for."""
     with writing() as cursor:
@@ -172,6 +194,10 @@ def rewrite_device_rows(tier: DeviceTier, due: Sequence[tuple[int, datetime]]) -
         )
         rows = execute(cursor, merge, {**keys, "last": last + WIDTH[tier], "width": WIDTH[tier]})
     return copy_rollups(tier, read_rollups(rows, _DEVICE_KEYS, _VALUES))
+
+
+def _names(table: tuple[columns.Column, ...]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns.names(table)))
 
 
 def _unmerged_columns() -> sql.Composed:

@@ -101,6 +101,15 @@ def rewrite_cohorts(tier: CohortTier, start: datetime, end: datetime) -> int:
     return copy_rollups(tier, read_rollups(rows, _COHORT_KEYS, _VALUES))
 
 
+def rewrite_cells(start: datetime, end: datetime) -> int:
+    """Write the hours of cohorts by condition anew over [start, end), whole hours; returns how many rows."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns.names(columns.COHORT_CELL)))
+    span = {"start": start, "end": end}
+    with writing() as cursor:
+        cursor.execute(query("delete_cohort_rows").format(tier=sql.Identifier("cohort_cell")), span)
+        return cursor.execute(query("rewrite_cells").format(names=names), span).rowcount
+
+
 def mark_all_stale(tiers: Sequence[str], start: datetime, end: datetime) -> int:
     """Have the hours or days of devices over [start, end) written anew by the next fold; returns how many are new."""
     with writing() as cursor:

@@ -119,6 +119,7 @@ def store_batch(
         )
         store.copy_rows("inference", _raw_rows(device, context, batch, records))
         store.copy_rows("device_minute", _partial_rows(device, context, batch, records))
+        store.copy_rows("device_cell", _cell_rows(device, context, batch, records))
         marks = np.unique(records.time - records.time % _FIVE_MINUTES)
         store.copy_rows("dirty_bucket", [(batch.pk, device.pk, context.pk, store.moment(mark)) for mark in marks])
     return batch
@@ -152,6 +153,43 @@ def _partial_rows(device: Device, context: Context, batch: Batch, records: Recor
             batch.pk,
             *(row[column.name] for column in columns.PARTIAL_VALUES),
         )
+
+
+def _cell_rows(device: Device, context: Context, batch: Batch, records: Records):
+    for (hour, *condition), part in cells_of(records).items():
+        yield (
+            store.moment(hour),
+            device.pk,
+            context.pk,
+            batch.pk,
+            *condition,
+            *(part[name] for name in columns.names(columns.DEVICE_CELL)[8:]),
+        )
+
+
+def cells_of(records: Records) -> dict[tuple, dict]:
+    """Sums by (hour in microseconds, throttled, temperature band, input-quality band, fallback)."""
+    temperature, quality = records.measures["temperature"], records.measures["input_quality"]
+    cells: dict[tuple, dict] = {}
+    for k in range(len(records)):
+        condition = (
+            int(records.time[k] - records.time[k] % (60 * _MINUTE)),
+            bool(records.throttled[k]),
+            -1 if np.isnan(temperature[k]) else min(int(temperature[k] // 10), 20),
+            -1 if np.isnan(quality[k]) else min(int(quality[k] * 10), 9),
+            int(records.fallback[k]),
+        )
+        cell = cells.setdefault(condition, dict.fromkeys(columns.names(columns.DEVICE_CELL)[8:], 0))
+        latency = float(records.measures["latency"][k])
+        cell["count"] += 1
+        cell["latency_sum"] += latency
+        cell["latency_log_sum"] += float(np.log(latency))
+        for name in ("energy", "confidence"):
+            value = float(records.measures[name][k])
+            if not np.isnan(value):
+                cell[f"{name}_n"] += 1
+                cell[f"{name}_sum"] += value
+    return cells
 
 
 def aggregate(records: Records) -> dict:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from telemetry import columns, store
 from telemetry.histograms import HistogramRows, unpack_classes
 from telemetry.services import folding
-from tests.telemetry.records import Records, aggregate, draw_records, make_context, store_batch
+from tests.telemetry.records import Records, aggregate, cells_of, draw_records, make_context, store_batch
 
 HOUR = timedelta(hours=1)
 
@@ -125,6 +125,29 @@ def test_tiers_are_the_sums_of_all_records_by_cohort_and_by_device(cast, context
 
 
 @pytest.mark.django_db
+def test_conditions_of_a_batch_are_added_once_however_many_marks_it_has(cast, context, make_device, now):
+    rng = np.random.default_rng(12)
+    devices = [make_device("cam-1"), make_device("cam-2"), make_device("cam-3", "hailo-8", "us-west")]
+    expected: dict = {}
+    for device in devices:
+        for seq in range(2):
+            records = draw_records(rng, times_between(rng, now - 3 * HOUR, now, 80))
+            store_batch(device, context, records, seq=seq, received_at=now)
+            folding.fold_marks()
+            for (hour, throttled, temperature, _, fallback), cell in cells_of(records).items():
+                place = (device.hardware_target_id, device.region_id)
+                key = (store.moment(hour), context.pk, *place, throttled, temperature, fallback)
+                total = expected.setdefault(key, dict.fromkeys(cell, 0))
+                for name, value in cell.items():
+                    total[name] += value
+    names = columns.names(columns.COHORT_CELL)
+    stored = {tuple(row[name] for name in names[:7]): row for row in rows_of("cohort_cell")}
+    assert stored.keys() == expected.keys()
+    for key, row in stored.items():
+        assert {name: row[name] for name in names[7:]} == pytest.approx({n: expected[key][n] for n in names[7:]})
+
+
+@pytest.mark.django_db
 def test_folding_again_changes_nothing(context, make_device, now):
     rng = np.random.default_rng(2)
     records = draw_records(rng, times_between(rng, now - 3 * HOUR, now, 100))
@@ -192,8 +215,13 @@ def test_more_marks_than_one_transaction_takes_are_all_folded(context, make_devi
     monkeypatch.setattr(folding, "STALE_PER_TRANSACTION", 2)
     rng = np.random.default_rng(5)
     device = make_device()
-    records = draw_records(rng, times_between(rng, now - 6 * HOUR, now, 300))
-    store_batch(device, context, records, seq=1, received_at=now)
+    parts = []
+    for seq in range(6):
+        parts.append(draw_records(rng, times_between(rng, now - (seq + 1) * HOUR, now - seq * HOUR, 60)))
+        store_batch(device, context, parts[-1], seq=seq, received_at=now)
+    records = Records.joined(parts)
+    # a batch is never cut: more marks than the limit may be taken, in six passes or fewer
+    assert folding.fold_marks().marks >= 3
     result = folding.fold(now)
     assert result.marks > 3
     assert result.device_hours > 2

@@ -21,10 +21,19 @@ from tests.telemetry.records import draw_records, make_context, store_batch
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SPAN = timedelta(hours=36)
-COUNTED = ("inference", "device_minute", "device_hour", "device_day", "cohort_5min", "cohort_hour", "cohort_day")
+COUNTED = (
+    "cohort_cell",
+    "inference",
+    "device_minute",
+    "device_hour",
+    "device_day",
+    "cohort_5min",
+    "cohort_hour",
+    "cohort_day",
+)
 
 
-def rows(table, order="1, 2, 3, 4"):
+def rows(table, order="1, 2, 3, 4, 5, 6, 7"):
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {table} ORDER BY {order}")
         return cursor.fetchall()
@@ -82,6 +91,7 @@ def test_tiers_that_agree_are_found_to_agree_and_the_run_is_recorded(history, no
         ("UPDATE cohort_5min SET latency_hist = energy_hist", "histograms of minutes and cohorts"),
         ("UPDATE cohort_hour SET class_counts = NULL", "cohort_5min and cohort_hour"),
         ("DELETE FROM cohort_day", "cohort_hour and cohort_day"),
+        ("UPDATE cohort_cell SET energy_sum = energy_sum * 1.001", "cells of devices and cohorts"),
     ],
 )
 def test_a_damaged_tier_is_found(history, now, damage, check):
@@ -194,7 +204,7 @@ def test_retention_drops_whole_chunks_per_tier_and_keeps_the_rest(cast, make_dev
     ages = {table: sorted((now - row[0]) // DAY for row in rows(table, "1")) for table in COUNTED}
     assert set(ages["inference"]) == {1}
     assert set(ages["device_minute"]) == set(ages["cohort_5min"]) == {1, 20}
-    assert set(ages["device_hour"]) == set(ages["cohort_hour"]) == {1, 20, 120}
+    assert set(ages["device_hour"]) == set(ages["cohort_hour"]) == set(ages["cohort_cell"]) == {1, 20, 120}
     # the day's row begins at midnight
     assert set(ages["device_day"]) == set(ages["cohort_day"]) == {1, 20, 120, 900}
     assert Batch.objects.count() == 2
@@ -202,7 +212,9 @@ def test_retention_drops_whole_chunks_per_tier_and_keeps_the_rest(cast, make_dev
     run = MaintenanceRun.objects.get(kind="retention")
     assert run.succeeded
     assert run.result == result
-    assert set(result["dropped_chunks"]) == {"inference", "device_minute", "cohort_5min", "device_hour", "cohort_hour"}
+    assert set(result["dropped_chunks"]) == {
+        *("inference", "device_minute", "device_cell", "cohort_5min", "device_hour", "cohort_hour", "cohort_cell")
+    }
     assert result["deleted_rows"] == {"ledger": 2, "gaps": 0, "quarantine": 1, "refusals": 0}
     # the edition under test cannot compress, and says so
     assert result["compressed_chunks"] is None
