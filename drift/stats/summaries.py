@@ -188,7 +188,7 @@ def shape_counts(period: DevicePeriod, judged: Shape | str) -> Counts | None:
         return counts
     if counts.shape[1] % SHAPE_BINS:
         raise ValueError(f"{judged.source}: {counts.shape[1]} bins cannot be folded into {SHAPE_BINS}")
-    return counts.reshape(len(counts), SHAPE_BINS, -1).sum(axis=2)
+    return counts.reshape(len(counts), SHAPE_BINS, counts.shape[1] // SHAPE_BINS).sum(axis=2)
 
 
 def nullable(values: Floats) -> list[float | None]:
