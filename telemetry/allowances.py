@@ -2,6 +2,9 @@
 
 A bucket refills at a steady rate up to its size; whoever takes more than is there is told how long to wait. When Redis
 is away nothing is refused: the ledger keeps data right, and losing data over a lost throttle would be the worse fault.
+
+Each process lets a tenth through by itself before it asks Redis, so that a fleet of quiet devices costs no round trips.
+With p processes a sender may thus have up to 1 + p/10 of what its bucket says.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ redis.call('EXPIRE', KEYS[1], math.ceil(size / rate) + 1)
 return tostring(wait)
 """
 _RETRY_S = 10.0
+OWN_SHARE = 0.1
+_MAX_OWN = 50_000
+_own: dict[str, tuple[float, float]] = {}
 
 
 @cache
@@ -73,6 +79,8 @@ def take(bucket: str, *, rate: float, size: float, amount: float = 1.0) -> float
         seconds until the amount will be there; 0.0 when it was taken.
     """
     global _away_until
+    if _take_here(bucket, rate * OWN_SHARE, size * OWN_SHARE, amount):
+        return 0.0
     # The monotonic clock only spaces out attempts; no result depends on it.
     if time.monotonic() < _away_until:
         return 0.0
@@ -84,7 +92,20 @@ def take(bucket: str, *, rate: float, size: float, amount: float = 1.0) -> float
         return 0.0
 
 
+def _take_here(bucket: str, rate: float, size: float, amount: float) -> bool:
+    """Take from what this process may let through by itself; whether there was enough."""
+    now = time.monotonic()
+    level, since = _own.get(bucket, (size, now))
+    level = min(size, level + (now - since) * rate)
+    taken = level >= amount
+    if len(_own) >= _MAX_OWN:
+        _own.clear()
+    _own[bucket] = (level - amount if taken else level, now)
+    return taken
+
+
 def refill() -> None:
     """Make every bucket of this database full again."""
+    _own.clear()
     for key in _client().scan_iter(_prefix() + "*"):
         _client().delete(key)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fleet.models import Device
 from telemetry import protocol, store
+from telemetry.binary_copy import Field
 from telemetry.exceptions import BatchConflict
 from telemetry.partials import MINUTE_US, Partials, cell_partials, minute_partials
 from telemetry.protocol import read_clock
@@ -215,7 +216,7 @@ def _repeated(device: Device, boot_id: str, batch_seq: int, digest: bytes) -> di
         BatchConflict: it was stored with another body.
     """
     stored_digest, reply = store.booked_batch(device.pk, boot_id, batch_seq)
-    if bytes(stored_digest) != digest:
+    if stored_digest != digest:
         raise BatchConflict(f"Batch {batch_seq} of boot {boot_id} was stored with another body.")
     return reply
 
@@ -230,47 +231,57 @@ def _rfc3339(time: datetime) -> str:
 def _write(work: _Work, booked: store.Booked) -> None:
     placed, context = work.placed, work.context
     keys = {"device_id": work.device.pk, "context_id": context.id if context else None, "batch_id": booked.batch_id}
-    if len(placed.inferences):
-        fields = rows.inference_fields(placed, work.class_id, **keys)
-        store.copy_fields("inference", fields, len(placed.inferences))
+    tables: list[tuple[str, list[Field], int]] = []
+    if n := len(placed.inferences):
+        tables.append(("inference", rows.inference_fields(placed, work.class_id, **keys), n))
     for table, parts in (("device_minute", work.minutes), ("device_cell", work.cells)):
         if parts:
-            store.copy_fields(table, rows.partial_fields(table, parts, **keys), sum(map(len, parts)))
+            tables.append((table, rows.partial_fields(table, parts, **keys), sum(map(len, parts))))
     if placed.events:
         fields = rows.event_fields(placed.events, placed.event_us, placed.event_index, **keys)
-        store.copy_fields("event", fields, len(placed.events))
+        tables.append(("event", fields, len(placed.events)))
     if placed.states:
         fields = rows.state_fields(placed.states, placed.state_us, device_id=work.device.pk)
-        store.copy_fields("device_state", fields, len(placed.states))
-    if placed.counters and placed.counters.values:
-        boot_id = work.received.batch.envelope.boot_id
-        store.count_up(work.device.pk, boot_id, as_datetime(placed.counter_us), placed.counters.values)
+        tables.append(("device_state", fields, len(placed.states)))
+    if raised := _raised_events(work, booked):
+        times = np.full(len(raised), store.microseconds(placed.span()[0]))
+        tables.append(("event", rows.event_fields(raised, times, range(len(raised)), **keys), len(raised)))
     if placed.rejections:
-        _quarantine(work, booked.batch_id)
+        fields, n = _quarantined(work, booked.batch_id)
+        if n:
+            tables.append(("telemetry_quarantinedrecord", fields, n))
+    store.copy_tables(tables)
+    _write_state_of_device(work)
+
+
+def _write_state_of_device(work: _Work) -> None:
+    """What is kept of the device beside rows that are only appended."""
+    placed, context, boot_id = work.placed, work.context, work.received.batch.envelope.boot_id
+    if placed.counters and placed.counters.values:
+        store.count_up(work.device.pk, boot_id, as_datetime(placed.counter_us), placed.counters.values)
     if context is None:
         store.touch_device(work.device.pk, work.received.now)
     elif work.minutes:
-        first, last = placed.span()
-        follow_release(work.device.pk, context, work.received.batch.envelope.boot_id, first, last)
-        _raise_events(work, booked, first, last)
+        follow_release(work.device.pk, context, boot_id, *placed.span())
 
 
-def _quarantine(work: _Work, batch_id: int) -> None:
+def _quarantined(work: _Work, batch_id: int) -> tuple[list[Field], int]:
+    """Rows for the bad records of the batch."""
     rejections = work.placed.rejections
     records = protocol.records_as_sent(work.received.body, rejections)
-    fields, n = quarantine.quarantine_fields(
+    return quarantine.quarantine_fields(
         rejections, records, device_id=work.device.pk, batch_id=batch_id, received_us=work.received_us
     )
-    if n:
-        store.copy_fields("telemetry_quarantinedrecord", fields, n)
 
 
-def _raise_events(work: _Work, booked: store.Booked, first: datetime, last: datetime) -> None:
-    """Say that a device began to run something undeclared, once per change of its context."""
+def _raised_events(work: _Work, booked: store.Booked) -> list[Event]:
+    """That a device began to run something undeclared, said once per change of its context."""
     context = work.context
-    late = booked.previous_event_time is not None and last < booked.previous_event_time
-    if late or booked.previous_context_id == context.id:
-        return
+    if context is None or not work.minutes or booked.previous_context_id == context.id:
+        return []
+    first, last = work.placed.span()
+    if booked.previous_event_time is not None and last < booked.previous_event_time:
+        return []
     raised = []
     labels = work.received.batch.envelope.context
     if context.unregistered:
@@ -281,9 +292,4 @@ def _raise_events(work: _Work, booked: store.Booked, first: datetime, last: date
         raised.append(Event(first, server_events.BOM_MISMATCH, severity="warning", detail=detail))
     for event in raised:
         event.id = server_events.event_id(event.type, booked.batch_id)
-    if raised:
-        times = np.full(len(raised), store.microseconds(first))
-        keys = {"device_id": work.device.pk, "context_id": context.id, "batch_id": booked.batch_id}
-        store.copy_fields("event", rows.event_fields(raised, times, range(len(raised)), **keys), len(raised))
-
-
+    return raised

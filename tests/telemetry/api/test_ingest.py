@@ -294,7 +294,8 @@ def test_too_many_requests_are_429_with_a_wait_and_events_have_their_own_allowan
 def test_a_device_cannot_fill_the_disk_with_refusals(api):
     for _ in range(40):
         assert post(api, b"{").status_code == 400
-    assert RequestReject.objects.count() == 30
+    # 30 a minute, and the tenth that a process lets through by itself
+    assert RequestReject.objects.count() == 33
 
 
 def test_nul_characters_and_foreign_letters_go_through_quarantine_unharmed(api, clock):
