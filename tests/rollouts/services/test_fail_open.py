@@ -7,7 +7,7 @@ import pytest
 from drift.services import looks
 from fleet.exceptions import StateConflict
 from rollouts.machine import SPREADING
-from rollouts.models import LaneTransition, Recommendation, StageRun
+from rollouts.models import Delivery, LaneTransition, Recommendation, StageRun
 from rollouts.services import advancing, deciding, evaluating
 from tests.rollouts.conftest import actor_of, hash_of, sign_all
 
@@ -35,14 +35,13 @@ def test_no_data_never_advances_a_lane(play):
     assert not advanced()
 
 
-def test_telemetry_without_a_single_inference_never_advances_a_lane(play):
-    game = play(per_target=8, stages=[{**STAGE, "minimum_inferences": 1}], policy={"confirmed_inferences": 1})
+def test_inferences_that_all_fail_confirm_no_device(play):
+    broken = {("4.2.0", target): {"error": 1.0} for target in ("orin-nx-16", "hailo-8")}
+    game = play(per_target=8, stages=[STAGE], faults=broken, policy={"confirmed_inferences": 1})
     for _ in range(3):
-        game.field.update(game.now)
-        game.field.send([game.now + timedelta(minutes=2)], n=0)
-        game.now += timedelta(minutes=10)
-        advancing.advance(game.now)
-        evaluating.evaluate_due(game.now)
+        game.pass_time()
+    assert not Delivery.objects.filter(status="confirmed").exists()
+    assert Delivery.objects.filter(status="booted").count() == 8
     assert not advanced()
 
 
