@@ -14,6 +14,7 @@ app.autodiscover_tasks()
 # Every periodic task of the product stands here, so that one file answers "what runs by itself, and how often?".
 app.conf.beat_schedule = {
     "fold dirty buckets into the tiers": {"task": "telemetry.tasks.fold_tiers", "schedule": 10.0},
+    "find batches that never came": {"task": "telemetry.tasks.find_gaps", "schedule": 15.0},
     "drop chunks past their retention": {
         "task": "telemetry.tasks.apply_retention",
         "schedule": crontab(hour=3, minute=10),
@@ -22,5 +23,6 @@ app.conf.beat_schedule = {
     "evaluate running rollouts": {"task": "rollouts.tasks.evaluate_rollouts", "schedule": 10.0},
     "advance deliveries": {"task": "rollouts.tasks.advance_deliveries", "schedule": 10.0},
     "raise and settle alarms": {"task": "drift.tasks.raise_alarms", "schedule": 60.0},
+    "send messages about alarms": {"task": "drift.tasks.send_notifications", "schedule": 15.0},
     "compute the drift board": {"task": "drift.tasks.compute_board", "schedule": crontab(minute=7)},
 }

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.core.cache import cache
 from django.utils import timezone
 
-from telemetry.services import auditing, retention
+from telemetry.services import auditing, gaps, retention
 from telemetry.services.folding import fold
 
 logger = structlog.get_logger(__name__)
@@ -30,6 +30,12 @@ def fold_tiers() -> None:
         fold(timezone.now())
     finally:
         cache.delete(_FOLDING)
+
+
+@shared_task
+def find_gaps() -> None:
+    """Look for batch numbers that never came."""
+    gaps.find_gaps(timezone.now())
 
 
 @shared_task

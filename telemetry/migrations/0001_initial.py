@@ -57,6 +57,7 @@ class Migration(migrations.Migration):
                 ('min_time', models.DateTimeField(null=True)),
                 ('max_time', models.DateTimeField(null=True)),
                 ('bytes', models.IntegerField(db_default=0, default=0)),
+                ('repeats', models.IntegerField(db_default=0, default=0)),
                 ('reply', models.JSONField(db_default=models.Value({}, output_field=models.JSONField()), default=dict)),
                 ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='fleet.device')),
                 ('context', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='telemetry.context')),

@@ -42,6 +42,8 @@ class Batch(models.Model):
     min_time = models.DateTimeField(null=True)
     max_time = models.DateTimeField(null=True)
     bytes = models.IntegerField(db_default=0, default=0)
+    # how often the device sent it again after it was stored
+    repeats = models.IntegerField(db_default=0, default=0)
     # the answer to repeat when the batch comes again
     reply = models.JSONField(default=dict, db_default=models.Value({}, output_field=models.JSONField()))
 
