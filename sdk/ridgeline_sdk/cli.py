@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--release", help="id of the release")
     command.add_argument("--workload", help="with --version, instead of --release")
     command.add_argument("--version")
+    command.add_argument(
+        "--hardware-target", help="judge this one alone; every one that the release supports otherwise"
+    )
     command.add_argument("--results", action="append", default=[], help="JSON file: a qualification or a list of them")
     command.set_defaults(run=_gate)
     return parser
@@ -122,7 +125,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         if not (arguments.workload and arguments.version):
             raise ValueError("--release, or --workload and --version, is needed")
         release_id = gate.find_release(transport, arguments.token, arguments.workload, arguments.version)
-    result = gate.submit_and_judge(transport, arguments.token, release_id, qualifications)
+    result = gate.submit_and_judge(transport, arguments.token, release_id, qualifications, arguments.hardware_target)
     print(f"gate: {result.verdict}")
     for reason in result.reasons:
         print(f"  {reason}")

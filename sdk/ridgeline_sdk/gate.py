@@ -35,15 +35,25 @@ def find_release(transport: Transport, token: str, workload: str, version: str) 
     return str(found[0]["id"])
 
 
-def submit_and_judge(transport: Transport, token: str, release_id: str, qualifications: list[dict]) -> GateResult:
-    """Post each qualification, then read the gate. Whatever is not a clear pass is not a pass."""
+def submit_and_judge(
+    transport: Transport,
+    token: str,
+    release_id: str,
+    qualifications: list[dict[str, Any]],
+    hardware_target: str | None = None,
+) -> GateResult:
+    """Post the qualifications, all or none, then read the gate, of one hardware target or of all.
+
+    Whatever is not a clear pass is not a pass.
+    """
     base = f"/api/v1/releases/{quote(release_id)}"
+    selected = f"?hardware_target={quote(hardware_target)}" if hardware_target else ""
     try:
-        for number, qualification in enumerate(qualifications, start=1):
-            response = send_json(transport, "POST", f"{base}/qualifications", qualification, token)
+        if qualifications:
+            response = send_json(transport, "POST", f"{base}/qualifications", qualifications, token)
             if response.status not in (200, 201):
-                return GateResult(UNDECIDED, "not submitted", [f"qualification {number}: {explain(response)}"])
-        response = send_json(transport, "GET", f"{base}/gate", token=token)
+                return GateResult(UNDECIDED, "not submitted", [explain(response)])
+        response = send_json(transport, "GET", f"{base}/gate{selected}", token=token)
     except TransportError as error:
         return GateResult(UNDECIDED, "unreachable", [str(error)])
     if response.status != 200:

@@ -60,6 +60,9 @@ class Device:
     `windows=True`, or once the server asks for a `raw_sample_rate` below 1, inferences are summed up in windows and
     only a random sample of the rows is spooled as detail (role "sample"), so nothing is counted twice.
 
+    `serial` is for a gateway that speaks for the devices behind it: it names the device in every envelope, and each
+    device has a spool of its own.
+
     A value that the protocol does not allow raises ValueError naming the field when `strict`; otherwise, so that
     telemetry never stops an application, the record is counted as dropped and logged.
     """
@@ -70,6 +73,7 @@ class Device:
         context: dict[str, Any],
         *,
         clock: Any = None,
+        serial: str | None = None,
         windows: bool = False,
         window_s: float = 60.0,
         raw_sample_rate: float = 1.0,
@@ -83,7 +87,7 @@ class Device:
         self.spool = spool
         self.clock = clock or SystemClock()
         self.boot_id = spool.boot_id_for(self.clock.boot_id())
-        self.strict = strict
+        self.strict, self._serial = strict, serial
         self._always_windows = windows
         self._raw_sample_rate = raw_sample_rate
         self._builder = WindowBuilder(window_s)
@@ -233,6 +237,7 @@ class Device:
             # The block speaks of the times in this batch, whatever the clock has come to since.
             quality = {"synced": trusted, "source": "earlier"}
         head = {
+            **({"device": self._serial} if self._serial else {}),
             "sent_at": rfc3339(self.clock.wall_us()),
             "uptime_ms": self.clock.uptime_ms(),
             "clock": quality,

@@ -131,7 +131,7 @@ class FleetRunner:
     def _work(self, fleet: Sequence[Traits]) -> None:
         transport = Transport(self._server)
         devices = self._enroll_all(fleet, transport)
-        while not self._stop.is_set():
+        while devices and not self._stop.is_set():
             for device in devices:
                 if self._stop.is_set():
                     break

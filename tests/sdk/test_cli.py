@@ -45,13 +45,13 @@ def test_only_a_clear_pass_exits_with_zero(gate, status, payload, code):
     assert gate(status, payload) == code
 
 
-def test_every_qualification_is_submitted_before_the_gate_is_read_and_the_reason_is_printed(gate, server, capsys):
+def test_qualifications_are_submitted_together_before_the_gate_is_read_and_the_reason_is_printed(gate, server, capsys):
     gate(200, {"verdict": "fail", "reasons": ["energy +8 % against 4.1.0 on orin-nx-16"]})
     assert [(method, path) for method, path, _, _ in server.requests] == [
         ("POST", "/api/v1/releases/12/qualifications"),
-        ("POST", "/api/v1/releases/12/qualifications"),
         ("GET", "/api/v1/releases/12/gate"),
     ]
+    assert [row["mode"] for row in json.loads(server.requests[0][3])] == ["nominal", "stress"]
     assert capsys.readouterr().out == "gate: fail\n  energy +8 % against 4.1.0 on orin-nx-16\n"
 
 
@@ -59,7 +59,12 @@ def test_a_qualification_that_is_not_taken_ends_without_a_verdict(gate, server, 
     problem = {"detail": "bad input", "errors": [{"field": "mode", "message": "unknown"}]}
     server.routes["/api/v1/releases/12/qualifications"] = lambda handler, body: server.answer(handler, 422, problem)
     assert gate(200, {"verdict": "pass"}) == 2
-    assert "qualification 1: 422 bad input mode: unknown" in capsys.readouterr().out
+    assert "not submitted\n  422 bad input mode: unknown" in capsys.readouterr().out
+
+
+def test_one_hardware_target_can_be_judged_alone(gate, server):
+    assert gate(200, {"verdict": "pass"}, "--hardware-target", "orin-nx-16") == 0
+    assert server.requests[-1][1] == "/api/v1/releases/12/gate?hardware_target=orin-nx-16"
 
 
 def test_a_release_is_found_by_workload_and_version(server):

@@ -48,6 +48,12 @@ def test_an_envelope_has_the_head_that_the_protocol_asks_for(device, clock):
     }
 
 
+def test_a_gateway_names_the_device_that_it_speaks_for(clock):
+    device = Device(Spool(), CONTEXT, clock=clock, serial="cam-17")
+    device.record(latency_ms=1.0)
+    assert envelopes(device)[0]["device"] == "cam-17"
+
+
 def test_a_with_block_measures_stages_and_the_whole(clock):
     ticks = iter([0.0, 0.001, 0.003, 0.003, 0.010, 0.012])
     device = Device(Spool(), CONTEXT, clock=clock, strict=True, perf_s=lambda: next(ticks))

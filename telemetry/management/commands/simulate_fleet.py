@@ -21,7 +21,7 @@ from telemetry.simulator.live import Habits, enroller
 from telemetry.simulator.runner import FleetRunner, Memory, SimulatedTime
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-SAY_EVERY_S = 10.0
+LOOK_EVERY_S, SAY_EVERY_S = 0.5, 10.0
 
 
 class Command(BaseCommand):
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         parser.add_argument("--fault", action="append", default=[], metavar="SPEC", help=_fault_help())
         parser.add_argument("--since", default="0s", help="begin so long ago, e.g. 6h")
         parser.add_argument("--speed", type=float, default=60.0, help="of simulated time until it has caught up")
-        parser.add_argument("--duration", help="stop after so long, e.g. 10m; runs until interrupted without it")
+        parser.add_argument("--duration", help="stop so long after the first enrolment, e.g. 10m")
         parser.add_argument("--threads", type=int, default=4)
         parser.add_argument("--state-dir", type=Path, help="remembers which release each device runs")
         parser.add_argument("--report", type=Path, help="file for what each device says it sent, as JSON, at the end")
@@ -127,13 +127,13 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _watch(self, runner: FleetRunner, stop: threading.Event, lasts_s: float | None) -> None:
-        left_s = lasts_s if lasts_s is not None else float("inf")
-        while left_s > 0 and runner.working() and not stop.wait(min(SAY_EVERY_S, left_s)):
-            left_s -= SAY_EVERY_S
-            self.stdout.write(f"{timezone.now():%H:%M:%S} {runner.summary()}")
-            self.stdout.flush()
-            if runner.refused and not runner.devices:
-                return
+        lived_s = said_s = 0.0
+        while runner.working() and (lasts_s is None or lived_s < lasts_s) and not stop.wait(LOOK_EVERY_S):
+            lived_s += LOOK_EVERY_S if runner.devices else 0.0
+            if lived_s - said_s >= SAY_EVERY_S:
+                said_s = lived_s
+                self.stdout.write(f"{timezone.now():%H:%M:%S} {runner.summary()}")
+                self.stdout.flush()
 
 
 def _fault_help() -> str:
