@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from drift.models import Evaluation, EvaluationCell
 from drift.models.evaluations import Progress
-from drift.services import board, detection
+from drift.services import board, detection, notifications
 from telemetry.services.folding import fold
 
 
@@ -38,3 +38,9 @@ def compute_board_cell(cell_id: int) -> None:
 def raise_alarms() -> None:
     """Look for what needs no statistics: silence, gaps, mismatches."""
     detection.detect(now=timezone.now())
+
+
+@shared_task
+def send_notifications() -> dict[str, int]:
+    """Send the messages about alarms that are due."""
+    return notifications.send_due(timezone.now())

@@ -4,6 +4,9 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from drift.api.alarms import AlarmViewSet
+from drift.api.channels import ChannelViewSet
+from drift.api.evaluations import EvaluationViewSet, FindingViewSet
+from drift.api.labels import AccuracyView, LabelRequestViewSet, LabelViewSet
 from drift.api.playbooks import PlaybookViewSet
 from drift.api.retrospectives import RetrospectiveViewSet
 from drift.views import alarms
@@ -11,6 +14,11 @@ from drift.views import alarms
 router = SimpleRouter(use_regex_path=False)
 router.register("alarms", AlarmViewSet, basename="alarm")
 router.register("playbooks", PlaybookViewSet, basename="playbook")
+router.register("evaluations", EvaluationViewSet, basename="evaluation")
+router.register("findings", FindingViewSet, basename="finding")
+router.register("labels", LabelViewSet, basename="label")
+router.register("label-requests", LabelRequestViewSet, basename="label-request")
+router.register("notification-channels", ChannelViewSet, basename="notification-channel")
 router.register("retrospectives", RetrospectiveViewSet, basename="retrospective")
 
 page_patterns = [
@@ -19,4 +27,4 @@ page_patterns = [
     path("alarms/<int:pk>/act/", alarms.act, name="alarm-act"),
     path("panels/alarms/", alarms.panel, name="panel-alarms"),
 ]
-api_patterns = router.urls
+api_patterns = [*router.urls, path("accuracy", AccuracyView.as_view(), name="accuracy")]

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from drift.models import Alarm, AlarmEntry
+from drift.services import notifications
 from drift.services.playbooks import current_version
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput, StateConflict
@@ -67,6 +68,7 @@ def raise_alarm(sighting: Sighting, *, now: datetime) -> tuple[Alarm, bool]:
             raise
         return again, False
     AlarmEntry.objects.create(alarm=alarm, at=now, actor="ridgeline", kind="raised", text=sighting.summary)
+    notifications.enqueue(alarm, now=now)
     return alarm, True
 
 

@@ -1,0 +1,76 @@
+"""REST: evaluations of the fleet and their findings."""
+
+import django_filters
+from rest_framework import serializers, viewsets
+
+from drift.models import Evaluation, Finding
+from fleet.tables import CSVList
+
+
+class EvaluationSerializer(serializers.ModelSerializer):
+    """One run, with all that is needed to run it again."""
+
+    cells = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Evaluation
+        fields = [
+            "id", "kind", "status", "as_of", "parameters", "code_version", "started_at", "finished_at", "error",
+            "cells",
+        ]  # fmt: skip
+
+    def get_cells(self, evaluation: Evaluation) -> dict[str, int]:
+        """How many cells there are in each status: progress while it runs, and failures after."""
+        counts: dict[str, int] = {}
+        for status in evaluation.cells.values_list("status", flat=True):
+            counts[status] = counts.get(status, 0) + 1
+        return counts
+
+
+class EvaluationViewSet(viewsets.ReadOnlyModelViewSet):
+    """Runs of the drift board and its kin, newest first."""
+
+    scope = "drift"
+    queryset = Evaluation.objects.prefetch_related("cells")
+    serializer_class = EvaluationSerializer
+    filterset_fields = ["kind", "status"]
+    cursor_ordering = ("-as_of", "-id")
+
+
+class FindingSerializer(serializers.ModelSerializer):
+    """What a run says of one metric of one release on one hardware target."""
+
+    workload = serializers.SlugRelatedField("slug", read_only=True)
+    release = serializers.SlugRelatedField("version", read_only=True)
+    baseline_release = serializers.SlugRelatedField("version", read_only=True)
+    hardware_target = serializers.SlugRelatedField("slug", read_only=True)
+
+    class Meta:
+        model = Finding
+        fields = [
+            "id", "evaluation", "workload", "release", "baseline_release", "hardware_target", "metric", "verdict",
+            "effect", "lower", "upper", "standard_error", "p_value", "q_value", "n_treated", "n_control",
+            "completeness", "attribution", "reason",
+        ]  # fmt: skip
+
+
+class FindingFilter(django_filters.FilterSet):
+    """`?evaluation=…&verdict=fail&hardware_target=…`."""
+
+    workload = django_filters.CharFilter(field_name="workload__slug")
+    release = django_filters.CharFilter(field_name="release__version")
+    hardware_target = django_filters.CharFilter(field_name="hardware_target__slug")
+
+    class Meta:
+        model = Finding
+        fields = ["evaluation", "metric", "verdict"]
+
+
+class FindingViewSet(CSVList, viewsets.ReadOnlyModelViewSet):
+    """Findings of all runs, newest run first."""
+
+    scope = "drift"
+    queryset = Finding.objects.select_related("workload", "release", "baseline_release", "hardware_target")
+    serializer_class = FindingSerializer
+    filterset_class = FindingFilter
+    cursor_ordering = ("-evaluation_id", "id")

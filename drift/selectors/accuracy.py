@@ -1,0 +1,130 @@
+"""How often a release is right: from labels drawn at random, from weighted ones, and estimated without labels."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from drift.models import Label
+from drift.models.labels import Sampling
+from drift.stats.accuracy import (
+    Accuracy,
+    calibrate,
+    random_sample_accuracy,
+    retraining_signal,
+    unlabelled_accuracy,
+    weighted_sample_accuracy,
+)
+from fleet.models import Release, Workload
+from telemetry.models import ReleaseSpan
+from telemetry.selectors.summaries import device_summaries
+
+MINIMUM_LABELS = 10
+CALIBRATION_BINS = 100
+
+
+@dataclass(frozen=True)
+class ReleaseAccuracy:
+    """What is known of one release; each estimate None where there are too few labels for it."""
+
+    release: Release
+    random: Accuracy | None
+    weighted: Accuracy | None
+    unlabelled: Accuracy | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "release": self.release.version,
+            **{name: _plain(getattr(self, name)) for name in ("random", "weighted", "unlabelled")},
+        }
+
+
+def accuracy_by_release(workload: Workload, *, start: datetime, end: datetime) -> list[ReleaseAccuracy]:
+    """Every release of a workload that has labels or ran in [start, end), newest first."""
+    labels = list(
+        Label.objects.filter(workload=workload, time__gte=start, time__lt=end).only(
+            "release_id",
+            "device_id",
+            "predicted_class",
+            "true_class",
+            "confidence",
+            "sampling",
+            "inclusion_probability",
+        )
+    )
+    ran = set(
+        ReleaseSpan.objects.filter(workload=workload, last_time__gte=start, first_time__lt=end)
+        .order_by()
+        .values_list("release_id", flat=True)
+    )
+    releases = Release.objects.filter(pk__in=ran | {label.release_id for label in labels}).order_by("-created_at", "-pk")
+    return [
+        ReleaseAccuracy(
+            release,
+            random=_random([label for label in labels if label.release_id == release.pk]),
+            weighted=_weighted([label for label in labels if label.release_id == release.pk]),
+            unlabelled=_unlabelled(release, labels, start, end),
+        )
+        for release in releases.select_related("workload")
+    ]
+
+
+def signal_between(reference: ReleaseAccuracy, current: ReleaseAccuracy) -> dict[str, str]:
+    """Whether accuracy fell from one release to the next by more than is tolerated, on random labels."""
+    if reference.random is None or current.random is None:
+        return {"signal": "none", "reason": f"At least {MINIMUM_LABELS} random labels of both releases are needed."}
+    return asdict(retraining_signal(reference.random, current.random))
+
+
+def _correct(labels: Sequence[Label]) -> np.ndarray:
+    return np.array([label.predicted_class == label.true_class for label in labels])
+
+
+def _random(labels: Sequence[Label]) -> Accuracy | None:
+    """From labels drawn at random alone: any other sampling would bias the plain rate."""
+    drawn = [label for label in labels if label.sampling == Sampling.RANDOM]
+    if len(drawn) < MINIMUM_LABELS:
+        return None
+    return random_sample_accuracy(_correct(drawn), np.array([label.device_id for label in drawn]))
+
+
+def _weighted(labels: Sequence[Label]) -> Accuracy | None:
+    """From every label whose chance of being drawn is known; labels that a person picked say nothing of the rest."""
+    drawn = [label for label in labels if label.sampling != Sampling.OTHER and label.inclusion_probability]
+    if len(drawn) < MINIMUM_LABELS:
+        return None
+    return weighted_sample_accuracy(
+        _correct(drawn),
+        np.array([label.inclusion_probability for label in drawn], dtype=np.float64),
+        np.array([label.device_id for label in drawn]),
+    )
+
+
+def _unlabelled(release: Release, labels: Sequence[Label], start: datetime, end: datetime) -> Accuracy | None:
+    """Calibrated confidence averaged over what devices recorded; the calibration is learnt from all random labels."""
+    known = [label for label in labels if label.sampling == Sampling.RANDOM and label.confidence is not None]
+    if len(known) < MINIMUM_LABELS:
+        return None
+    calibration = calibrate(np.array([label.confidence for label in known]), _correct(known))
+    devices = list(
+        ReleaseSpan.objects.filter(release=release, last_time__gte=start, first_time__lt=end)
+        .order_by("device_id")
+        .values_list("device_id", flat=True)
+        .distinct()
+    )
+    if not devices:
+        return None
+    recorded = device_summaries(
+        devices, workload_id=release.workload_id, release_ids=(release.pk,), start=start, end=end
+    ).confidence_hist
+    chances = calibration.apply((np.arange(CALIBRATION_BINS) + 0.5) / CALIBRATION_BINS)
+    return unlabelled_accuracy(recorded @ chances, recorded.sum(axis=1))
+
+
+def _plain(accuracy: Accuracy | None) -> dict[str, Any] | None:
+    if accuracy is None:
+        return None
+    return {name: None if value != value else value for name, value in asdict(accuracy).items()}
