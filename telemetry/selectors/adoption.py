@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 import numpy as np
 from django.db.models import Min
@@ -45,7 +46,7 @@ def adoption(selection: Selection, *, start: datetime, end: datetime, step: time
     rows = list(spans)
     releases = sorted({(row[4], row[2], row[3]) for row in rows})
     changes = {pk: np.zeros(len(times) + 1, dtype=np.int64) for _, pk, _ in releases}
-    for row, after in zip(rows, [*rows[1:], None], strict=True):
+    for row, after in zip_longest(rows, rows[1:]):
         begin, last = row[5], row[6] + step
         if after is not None and after[:2] == row[:2]:
             last = min(last, after[5])
