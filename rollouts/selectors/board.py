@@ -9,7 +9,7 @@ from rollouts import machine
 from rollouts.machine import State
 from rollouts.models import Approval, Lane, LaneTransition, Look, Recommendation, Rollout, Stage, StageRun
 from rollouts.selectors.exposure import inferences
-from rollouts.selectors.lanes import LaneView, lane_views, newest_looks
+from rollouts.selectors.lanes import LaneView, lane_views, look_with_lane, newest_looks
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Cell:
     control: int = 0
     holdback: int = 0
     looks: int = 0
+    # The newest look that has an entry for this lane.
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def _cell(view: LaneView, stage: Stage, runs: list[StageRun], looks: dict[int, L
     if run is None:
         passed_by = lane.stage is not None and stage.order < lane.stage.order
         return Cell(stage, "skipped" if passed_by else "ahead")
-    look = looks.get(run.pk)
+    look = look_with_lane(looks.get(run.pk), view.target)
     entry = look.lane(view.target) if look else None
     strata = [row for row in run.strata if row["hardware_target"] == view.target]
     is_current = lane.run_id == run.pk
@@ -82,6 +84,7 @@ def _cell(view: LaneView, stage: Stage, runs: list[StageRun], looks: dict[int, L
         control=sum(row["control"] for row in strata),
         holdback=sum(row["holdback"] for row in strata),
         looks=run.looks,
+        look=look,
     )
 
 

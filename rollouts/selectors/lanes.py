@@ -105,6 +105,14 @@ def newest_looks(runs: Sequence[StageRun]) -> dict[int, Look]:
     return {row.run_id: row for row in rows}
 
 
+def look_with_lane(newest: Look | None, hardware_target: str) -> Look | None:
+    """The newest look that says something of a lane: a lane that was halted is left out of the looks after it."""
+    if newest is None or newest.lane(hardware_target) is not None:
+        return newest
+    earlier = Look.objects.filter(run=newest.run_id, lanes__contains=[{"hardware_target": hardware_target}])
+    return earlier.order_by("-number").first()
+
+
 def _view(
     lane: Lane, looks: dict[int, Look], last: LaneTransition | None, start: SignatureSheet | None, now: datetime
 ) -> LaneView:
@@ -112,7 +120,7 @@ def _view(
     counts = delivery_counts(lane.run, lane) if lane.run else {}
     return LaneView(
         lane=lane,
-        look=looks.get(lane.run_id) if lane.run_id else None,
+        look=look_with_lane(looks.get(lane.run_id), lane.hardware_target.slug) if lane.run_id else None,
         recommendation=signatures.open_recommendation(lane),
         sheet=sheet,
         deliveries={name: count or 0 for name, count in counts.items()},

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 from drift.charts import Look, forest_plot, interval_over_looks
 from rollouts.models import StageRun
 from rollouts.selectors.board import gate_table, sequential_points
-from rollouts.selectors.lanes import newest_looks
+from rollouts.selectors.lanes import look_with_lane, newest_looks
 from rollouts.views.pictures import effect_of
 from telemetry.charts import Chart, Empty, Footing
 from telemetry.views.question import answer
@@ -21,7 +21,7 @@ from telemetry.views.question import answer
 def effects(request: HttpRequest, run_id: int, target: str) -> HttpResponse:
     """Every metric's effect with interval and margin, at the newest look of a stage run."""
     run = get_object_or_404(StageRun, pk=run_id)
-    look = newest_looks([run]).get(run.pk)
+    look = look_with_lane(newest_looks([run]).get(run.pk), target)
     rows = [row for row in gate_table(look, target) if row["kind"] == "metric"]
     if look is None or not any(row["effect"] is not None for row in rows):
         return answer(_nothing_yet(run), "effects", request.GET.get("format", ""))

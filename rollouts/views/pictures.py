@@ -134,14 +134,13 @@ def leading_finding(rows: Sequence[Mapping[str, Any]]) -> Finding | None:
     )
 
 
-def board_rows(picture: Board, looks: Mapping[int, Any]) -> list[tuple[LaneView, dict[str, str], list[BoardCell]]]:
-    """Every lane with its state and its cells; `looks` are the newest looks by run id."""
+def board_rows(picture: Board) -> list[tuple[LaneView, dict[str, str], list[BoardCell]]]:
+    """Every lane with its state and its cells."""
     rows = []
     for row in picture.rows:
         cells = []
         for cell in row.cells:
-            look = looks.get(cell.run.pk) if cell.run else None
-            entry = look.lane(row.view.target) if look else None
+            entry = cell.look.lane(row.view.target) if cell.look else None
             finding = leading_finding(entry["metrics"]) if entry else None
             # a standing recommendation speaks for its cell; without one the newest look does
             advised = (

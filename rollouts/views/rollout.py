@@ -20,7 +20,7 @@ from fleet.models.people import Role
 from rollouts.machine import State
 from rollouts.models import Evidence, Rollout
 from rollouts.selectors import board as selectors
-from rollouts.selectors.lanes import LaneView, newest_looks
+from rollouts.selectors.lanes import LaneView
 from rollouts.selectors.lanes import rollouts as all_rollouts
 from rollouts.selectors.signatures import SignatureSheet, start_sheet
 from rollouts.services import approvals, deciding, drafting
@@ -43,7 +43,6 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(all_rollouts(), pk=pk)
     now = timezone.now()
     picture = selectors.board(found, now)
-    looks = newest_looks(list(found.runs.all()))
     views = [row.view for row in picture.rows]
     chosen = _chosen(views, request.GET.get("lane", ""))
     manager = request.user.has_role(Role.RELEASE_MANAGER)
@@ -56,7 +55,7 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
             "rollout": found,
             "status": status(picture.status),
             "board": picture,
-            "rows": board_rows(picture, looks),
+            "rows": board_rows(picture),
             "chosen": chosen,
             "lane": _lane_context(chosen, picture, request.user, now) if chosen else None,
             "start": _sheet_context(sheet, request.user, found, now) if sheet else None,

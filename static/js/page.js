@@ -34,6 +34,10 @@
     else if (event.target.matches("dialog")) event.target.close(); // the backdrop belongs to the dialog
   });
 
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-print]")) window.print();
+  });
+
   // --- the navigation on narrow screens --------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-nav-button]");

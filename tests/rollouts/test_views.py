@@ -52,6 +52,7 @@ def test_a_bad_lane_is_shown_first_with_its_verdict_its_reason_and_a_way_back(br
     assert "Roll back is recommended" in text
     assert "Energy per inference" in text
     assert "Reverse plan" in text
+    assert 'data-verdict="fail"' in text
     assert 'id="rollback-orin-nx-16"' in text
 
 
