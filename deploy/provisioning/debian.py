@@ -19,7 +19,7 @@ KEYRINGS = [
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 ]
-# postgresql-common and its Perl manage clusters system-wide; the root has one server and needs none of it.
+# What a root needs besides what the servers ask for themselves: a shell for initdb, the C locale, time zones.
 SYSTEM = ["base-files", "dash", "libc-bin", "libc6", "tzdata"]
 SERVERS = ["postgresql-17", "postgresql-17-timescaledb", "valkey-server"]
 # What the servers never read, by far the most of it documentation and translations.

@@ -22,13 +22,13 @@ MOUNT_POINT = "/mnt"
 
 
 def main() -> None:
+    """Become what the options say, then the command."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, help="folder that becomes /")
     parser.add_argument("--show", type=Path, help=f"folder that the program sees at {MOUNT_POINT}")
     parser.add_argument("--uid", type=int, required=True)
     parser.add_argument("--gid", type=int, required=True)
     parser.add_argument("--bound", action="store_true", help="end when the caller is killed")
-    parser.add_argument("--cwd", default="/")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
 
@@ -41,7 +41,7 @@ def main() -> None:
         _call("mount", bytes(options.show), MOUNT_POINT.encode(), None, MS_BIND | MS_REC, None)
     if options.root is not None:
         os.chroot(options.root)
-    os.chdir(options.cwd)
+    os.chdir("/")
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(options.gid, options.gid, options.gid)

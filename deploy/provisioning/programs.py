@@ -132,11 +132,8 @@ def in_root(state: State, root: Path) -> Programs:
     return programs
 
 
-def find(name: str, folders: Sequence[Path] = ()) -> Path | None:
-    """The newest program called `name` in the given folders, else on PATH or in the system's sbin folders."""
-    for folder in folders:
-        if (folder / name).exists():
-            return folder / name
+def find(name: str) -> Path | None:
+    """The program called `name` on PATH or in the system's sbin folders, where servers often are."""
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"]))
     return Path(found) if found else None
 
