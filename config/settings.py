@@ -200,6 +200,9 @@ SPECTACULAR_SETTINGS = {
         "DeviceStatusEnum": "fleet.models.devices.Device.Status",
         "ReleaseStatusEnum": "fleet.models.releases.Release.Status",
         "EnrolledStatusEnum": "fleet.api.enrollment.ENROLLED_STATUS",
+        "SeverityEnum": "drift.models.alarms.Alarm.Severity",
+        "ProgressEnum": "drift.models.evaluations.Progress",
+        "ChannelKindEnum": "drift.models.alarms.NotificationChannel.Kind",
     },
     "COMPONENT_SPLIT_REQUEST": True,
 }
