@@ -4,11 +4,11 @@ from telemetry.store.connection import copy_rows, microseconds, moment
 from telemetry.store.ingesting import (
     Booked,
     book_batch,
-    booked_batch,
     copy_tables,
     count_up,
     extend_release_span,
     renew_gaps,
+    repeat_batch,
     touch_device,
 )
 from telemetry.store.losses import Loss, batch_losses
@@ -35,7 +35,6 @@ __all__ = [
     "add_to_cohorts",
     "batch_losses",
     "book_batch",
-    "booked_batch",
     "cohort_rollups",
     "copy_rows",
     "copy_tables",
@@ -48,6 +47,7 @@ __all__ = [
     "microseconds",
     "moment",
     "renew_gaps",
+    "repeat_batch",
     "rewrite_device_rows",
     "take_marks",
     "take_stale",

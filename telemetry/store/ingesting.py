@@ -39,9 +39,9 @@ def book_batch(parameters: Mapping[str, Any]) -> Booked | None:
     return None if row is None else Booked(*row)
 
 
-def booked_batch(device_id: int, boot_id: str, batch_seq: int) -> tuple[bytes, dict[str, Any]] | None:
-    """Hash and stored answer of a batch in the ledger."""
-    row = _execute("booked_batch", {"device": device_id, "boot_id": boot_id, "batch_seq": batch_seq})
+def repeat_batch(device_id: int, boot_id: str, batch_seq: int, sha256: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    """Hash and stored answer of a batch in the ledger; the repetition is counted where the hash agrees."""
+    row = _execute("repeat_batch", {"device": device_id, "boot_id": boot_id, "batch_seq": batch_seq, "sha256": sha256})
     return None if row is None else (bytes(row[0]), json.loads(row[1]))
 
 

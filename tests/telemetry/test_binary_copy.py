@@ -15,7 +15,7 @@ CREATE TEMPORARY TABLE copied (
   i2 int2, i4 int4, i8 int8, f4 float4, f8 float8, b bool, t timestamptz, y bytea, x text, j jsonb, u uuid, one int4
 ) ON COMMIT DROP
 """
-NAMES = "i2 i4 i8 f4 f8 b t y x j u one".split()
+NAMES = ["i2", "i4", "i8", "f4", "f8", "b", "t", "y", "x", "j", "u", "one"]
 
 
 def copied(fields: list[Field], n: int) -> list[tuple]:
@@ -25,10 +25,8 @@ def copied(fields: list[Field], n: int) -> list[tuple]:
         cursor.execute(TABLE)
         with cursor.copy(f"COPY copied ({', '.join(names)}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.write(stream)
-        cursor.execute(
-            f"SELECT {', '.join(NAMES).replace(' t,', ' extract(epoch FROM t) * 1000000,').replace(' j,', ' j::text,')} "
-            "FROM copied"
-        )
+        shown = {"t": "extract(epoch FROM t) * 1000000", "j": "j::text"}
+        cursor.execute(f"SELECT {', '.join(shown.get(name, name) for name in NAMES)} FROM copied")
         return cursor.fetchall()
 
 
@@ -51,7 +49,7 @@ def test_every_type_and_null_comes_back(n, nulls):
         "j": [b'{"a": %d}' % i for i in range(n)],
         "u": [uuid.UUID(bytes=rng.bytes(16)).bytes for _ in range(n)],
     }
-    types = "int2 int4 int8 float4 float8 bool timestamptz bytea text jsonb uuid".split()
+    types = ["int2", "int4", "int8", "float4", "float8", "bool", "timestamptz", "bytea", "text", "jsonb", "uuid"]
     fields = [Field("one", "int4", 7)]
     for name, type_ in zip(NAMES, types, strict=False):
         if isinstance(values[name], list):

@@ -215,7 +215,7 @@ def _repeated(device: Device, boot_id: str, batch_seq: int, digest: bytes) -> di
     Raises:
         BatchConflict: it was stored with another body.
     """
-    stored_digest, reply = store.booked_batch(device.pk, boot_id, batch_seq)
+    stored_digest, reply = store.repeat_batch(device.pk, boot_id, batch_seq, digest)
     if stored_digest != digest:
         raise BatchConflict(f"Batch {batch_seq} of boot {boot_id} was stored with another body.")
     return reply
