@@ -43,6 +43,7 @@ def recommend(
     bounds: Bounds,
     now: datetime,
     shadow: bool = False,
+    attribution: Mapping[str, Any] | None = None,
 ) -> Recommendation:
     """Freeze the evidence and open a recommendation; the one that stood is superseded."""
     close(lane, Recommendation.Status.SUPERSEDED, now=now)
@@ -50,7 +51,8 @@ def recommend(
     plan = reverse_plan(lane, now) if kind is policy.Recommendation.ROLLBACK else None
     evidence = documents.freeze(
         Evidence.Kind.RECOMMENDATION,
-        _document(lane, run, decision, facts, look=look, look_inputs=look_inputs, bounds=bounds, reverse=plan, now=now),
+        _document(lane, run, decision, facts, look=look, look_inputs=look_inputs, bounds=bounds, reverse=plan, now=now)
+        | {"attribution": attribution},
         rollout=lane.rollout,
         lane=lane,
         stage=lane.stage,

@@ -9,6 +9,7 @@ import structlog
 from django.db import connection, transaction
 
 from drift.services import looks
+from drift.services.attribution import explain_outcome
 from drift.services.looks import LookOutcome, LookPlan, PlanDevice
 from drift.stats.metrics import METRICS
 from fleet.actors import Actor
@@ -76,7 +77,9 @@ def evaluate(run_id: int, now: datetime) -> Evaluated | None:
     number = run.looks + 1
     exposures = {lane.hardware_target.slug: exposure_of(run, lane, now) for lane in lanes}
     bounds = {lane.hardware_target.slug: bounds_of(lane, now) for lane in lanes}
-    outcome = looks.take_look(look_plan(run, lanes, bounds), run.look_state, now, look=number)
+    plan = look_plan(run, lanes, bounds)
+    outcome = looks.take_look(plan, run.look_state, now, look=number)
+    attributions = explain_outcome(plan, outcome, now)
     look = _record(run, number, outcome, exposures, now)
     recommendations = {}
     # A lane that somebody moved meanwhile is not among them any more.
@@ -87,7 +90,7 @@ def evaluate(run_id: int, now: datetime) -> Evaluated | None:
         progressing.progress(lane, exposures[slug], now)
         facts = facts_of(lane, run, exposures[slug], bounds[slug], now, look=look.lane(slug))
         decision = policy.decide(facts)
-        _act(lane, run, decision, facts, look, outcome.inputs, bounds[slug], now)
+        _act(lane, run, decision, facts, look, outcome.inputs, bounds[slug], now, attributions.get(slug))
         recommendations[slug] = str(decision.recommendation)
     StageRun.objects.filter(pk=run.pk, looks=run.looks).update(
         looks=number,
@@ -224,6 +227,7 @@ def _act(
     inputs: dict[str, Any] | None,
     bounds: Bounds,
     now: datetime,
+    attribution: dict[str, Any] | None = None,
 ) -> None:
     """Turn a decision into what the lane's state allows; a decision that changes nothing leaves no row."""
     shadow = lane.rollout.rules.shadow
@@ -232,7 +236,16 @@ def _act(
     if event is None and not news:
         return
     recommendation = advising.recommend(
-        lane, run, decision, facts, look=look, look_inputs=inputs, bounds=bounds, now=now, shadow=shadow
+        lane,
+        run,
+        decision,
+        facts,
+        look=look,
+        look_inputs=inputs,
+        bounds=bounds,
+        now=now,
+        shadow=shadow,
+        attribution=attribution,
     )
     if event is None:
         return
