@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.api import distributions, ingest, series
+from telemetry.api import distributions, events, ingest, ingest_health, series
 from telemetry.views.routes import page_patterns
 
 __all__ = ["api_patterns", "page_patterns"]
@@ -13,4 +13,8 @@ api_patterns = [
     path("series.csv", series.SeriesView.as_view(), {"format": "csv"}),
     path("distributions", distributions.DistributionsView.as_view(), name="api-distributions"),
     path("distributions.csv", distributions.DistributionsView.as_view(), {"format": "csv"}),
+    path("events", events.EventsView.as_view(), name="api-events"),
+    path("events.csv", events.EventsView.as_view(), {"format": "csv"}),
+    path("ingest-health", ingest_health.IngestHealthView.as_view(), name="api-ingest-health"),
+    path("ingest-health.csv", ingest_health.IngestHealthView.as_view(), {"format": "csv"}),
 ]

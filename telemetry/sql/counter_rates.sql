@@ -1,0 +1,6 @@
+-- How fast the counters of a device rose, by step.
+SELECT name, time_bucket(%(step)s, time) AS bucket, sum(delta), sum(seconds)
+FROM counter_rate
+WHERE device_id = %(device_id)s AND time >= %(start)s AND time < %(end)s
+GROUP BY name, bucket
+ORDER BY name, bucket

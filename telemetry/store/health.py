@@ -1,0 +1,122 @@
+"""Reading what ingest refused, missed or took late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg import sql
+
+from telemetry.store.connection import execute, query, reading
+
+
+@dataclass(frozen=True)
+class Rejections:
+    """How often something was refused for one reason.
+
+    `status` is None for records that were refused within a batch that was stored; `section` is "" for requests that
+    were refused whole. `newest_id` is the row with the newest sample.
+    """
+
+    section: str
+    code: str
+    status: int | None
+    count: int
+    devices: int
+    newest: datetime
+    newest_id: int
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong with a device: records and requests refused, 429s, batches missing, records dropped."""
+
+    device_id: int
+    serial: str
+    rejected: int
+    refused: int
+    throttled: int
+    missing_batches: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class LedgerSums:
+    """What the ledger says of a device in a range.
+
+    Attributes:
+        late: batches whose newest record was older than the limit when they came.
+        unsynced: batches sent with a clock that was not synchronised.
+        clock_offset_ms: largest correction applied to the device's times.
+    """
+
+    device_id: int
+    batches: int
+    inferences: int
+    windows: int
+    window_inferences: int
+    events: int
+    states: int
+    counters: int
+    rejected: int
+    unknown_fields: int
+    repeats: int
+    dropped_inferences: int
+    dropped_windows: int
+    dropped_events: int
+    bytes: int
+    late: int
+    unsynced: int
+    clock_offset_ms: float
+    last_received_at: datetime
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Devices by id, hardware target and region; None means all, and then requests of nobody in particular as well."""
+
+    device_ids: Sequence[int] | None = None
+    hardware_target_ids: Sequence[int] | None = None
+    region_ids: Sequence[int] | None = None
+
+    def condition(self) -> tuple[sql.Composable, dict[str, list[int]]]:
+        """As a condition on `device`, with its parameters."""
+        columns = {"device_ids": "id", "hardware_target_ids": "hardware_target_id", "region_ids": "region_id"}
+        wanted = {name: list(ids) for name, ids in vars(self).items() if ids is not None}
+        parts = [
+            sql.SQL("device.{} = ANY({}::int8[])").format(sql.Identifier(columns[name]), sql.Placeholder(name))
+            for name in wanted
+        ]
+        return sql.SQL(" AND ").join(parts) if parts else sql.SQL("true"), wanted
+
+
+def rejection_counts(whose: Whose, start: datetime, end: datetime) -> list[Rejections]:
+    """Everything refused in [start, end) by reason, the most frequent first."""
+    condition, parameters = whose.condition()
+    statement = query("rejection_counts").format(filter=condition)
+    with reading() as cursor:
+        return [Rejections(*row) for row in execute(cursor, statement, {**parameters, "start": start, "end": end})]
+
+
+def troubled_devices(whose: Whose, start: datetime, end: datetime, *, limit: int) -> list[Trouble]:
+    """Devices with something wrong in [start, end), worst first."""
+    condition, parameters = whose.condition()
+    statement = query("troubled_devices").format(filter=condition)
+    with reading() as cursor:
+        rows = execute(cursor, statement, {**parameters, "start": start, "end": end, "limit": limit})
+    return [Trouble(*row) for row in rows]
+
+
+def device_ledger(
+    device_ids: Sequence[int], start: datetime, end: datetime, *, late: timedelta
+) -> dict[int, LedgerSums]:
+    """What the ledger says of devices, by time of receipt in [start, end); devices that sent nothing are left out.
+
+    Args:
+        late: from this age on, the newest record of a batch makes it a late one.
+    """
+    parameters = {"device_ids": list(device_ids), "start": start, "end": end, "late": late}
+    with reading() as cursor:
+        rows = execute(cursor, query("device_ledger"), parameters)
+    return {row[0]: LedgerSums(*row) for row in rows}

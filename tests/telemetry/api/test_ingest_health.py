@@ -1,0 +1,164 @@
+"""GET /api/v1/ingest-health: every reason with a sample, every trouble with its device."""
+
+import csv
+import io
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from telemetry.models import Batch, BatchGap, DeviceLatest, QuarantinedRecord, ReleaseSpan, RequestReject
+from telemetry.selectors.ingest_health import readable
+from tests.telemetry.records import draw_records, make_context, store_batch
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def client(cast, api_client):
+    return api_client(cast.engineer, scopes=["telemetry:read"])
+
+
+@pytest.fixture
+def trouble(cast, make_device, now):
+    """A good device, and one with everything wrong."""
+    rng = np.random.default_rng(71)
+    context = make_context(cast.release, now)
+    good, bad = make_device("cam-good"), make_device("cam-bad", "hailo-8", "us-west")
+    received = now - 30 * timedelta(minutes=1)
+    for device in (good, bad):
+        records = draw_records(rng, [now - 2 * HOUR] * 20)
+        batch = store_batch(device, context, records, seq=5, received_at=received)
+        span = {"workload": cast.workload, "release": cast.release}
+        ReleaseSpan.objects.create(device=device, **span, first_time=now - 2 * HOUR, last_time=now - 2 * HOUR)
+        DeviceLatest.objects.create(
+            device=device,
+            **span,
+            context=context,
+            last_seen_at=received,
+            boot_id="boot",
+            batch_seq=5,
+            clock_skew_ms=-1500 if device is bad else 3,
+        )
+    Batch.objects.filter(pk=batch.pk).update(
+        rejected=3, repeats=2, unknown_fields=7, dropped_inferences=4, clock_synced=False, windows=0
+    )
+    for k in range(3):
+        QuarantinedRecord.objects.create(
+            device=bad,
+            batch=batch,
+            received_at=received + k * timedelta(seconds=1),
+            section="inferences",
+            index=k,
+            field="latency_ms",
+            code="range",
+            message="`latency_ms` must not be below 0, got -1.",
+            record={"latency_ms": -1, "k": k},
+        )
+    refused = {"at": received, "message": "no", "bytes": 600}
+    RequestReject.objects.create(device=bad, status=400, code="malformed", body_sample=b'{"schema": NaN', **refused)
+    RequestReject.objects.create(device=bad, status=429, code="throttled", **refused)
+    RequestReject.objects.create(device=None, status=413, code="too_large", body_sample=b"\x1f\x8b\x08\x00", **refused)
+    BatchGap.objects.create(
+        device=bad,
+        boot_id="boot",
+        missing_from=2,
+        missing_to=4,
+        after_time=now - 3 * HOUR,
+        before_time=now - 2 * HOUR,
+        found_at=now,
+    )
+    return good, bad
+
+
+def asked(client, now, path="/api/v1/ingest-health", **parameters):
+    return client.get(path, {"from": (now - 6 * HOUR).isoformat(), "to": now.isoformat(), **parameters})
+
+
+@pytest.mark.django_db
+def test_every_reason_comes_with_its_count_and_the_newest_sample(client, trouble, now):
+    answer = asked(client, now).json()
+    reasons = {(row["section"], row["code"], row["status"]): row for row in answer["rejections"]}
+    assert set(reasons) == {
+        ("inferences", "range", None),
+        ("", "malformed", 400),
+        ("", "throttled", 429),
+        ("", "too_large", 413),
+    }
+    bad = reasons[("inferences", "range", None)]
+    assert (bad["count"], bad["devices"], bad["sample"]["record"]) == (3, 1, {"latency_ms": -1, "k": 2})
+    assert bad["sample"]["field"] == "latency_ms"
+    assert reasons[("", "malformed", 400)]["sample"]["body"] == '{"schema": NaN'
+    large = reasons[("", "too_large", 413)]["sample"]
+    assert (large["body_base64"], large["bytes"], "device" in large) == ("H4sIAA==", 600, False)
+
+
+@pytest.mark.django_db
+def test_a_device_with_trouble_is_listed_with_all_of_it(client, trouble, now):
+    (row,) = asked(client, now).json()["devices"]
+    assert row["device"] == "cam-bad"
+    figures = {name: row[name] for name in row if name not in ("device", "accepted", "last_seen_at")}
+    assert figures == {
+        "batches": 1,
+        "rejected": 3,
+        "refused": 1,
+        "throttled": 1,
+        "duplicates": 2,
+        "missing_batches": 3,
+        "dropped": 4,
+        "late": 1,
+        "unsynced": 1,
+        "unknown_fields": 7,
+        "clock_skew_ms": -1500.0,
+    }
+    assert row["accepted"]["inferences"] == 20
+
+
+@pytest.mark.django_db
+def test_a_device_that_is_named_is_listed_even_where_nothing_is_wrong(client, trouble, now):
+    answer = asked(client, now, device="cam-good").json()
+    (row,) = answer["devices"]
+    assert (row["device"], row["rejected"], row["batches"], row["clock_skew_ms"]) == ("cam-good", 0, 1, 3.0)
+    assert answer["rejections"] == []
+    assert answer["completeness"] == 1.0
+
+
+@pytest.mark.django_db
+def test_completeness_and_reporting_stand_beside_the_reasons(client, trouble, now):
+    answer = asked(client, now).json()
+    assert (answer["received"], answer["dropped"], answer["missing"]) == (40, 4.0, 60.0)
+    assert answer["completeness"] == pytest.approx(40 / 104)
+    assert (answer["devices_expected"], answer["devices_reporting"]) == (2, 2)
+
+
+@pytest.mark.django_db
+def test_filters_narrow_reasons_and_devices(client, trouble, now):
+    north = asked(client, now, region="eu-north").json()
+    assert (north["rejections"], north["devices"], north["received"]) == ([], [], 20)
+    west = asked(client, now, region="us-west").json()
+    assert len(west["rejections"]) == 3
+    assert [row["device"] for row in west["devices"]] == ["cam-bad"]
+
+
+@pytest.mark.django_db
+def test_the_devices_come_as_a_table(client, trouble, now):
+    response = asked(client, now, path="/api/v1/ingest-health.csv")
+    (row,) = csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode()))
+    assert (row["device"], row["duplicates"]) == ("cam-bad", "2")
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"a": 1}', '{"a": 1}'),
+        ("größer".encode(), "größer"),
+        ("größ".encode()[:-1], "grö"),
+        (b"line\nline\t", "line\nline\t"),
+        (b"", ""),
+        (b"\x1f\x8b\x08", None),
+        (b"\x00\x01", None),
+        (b"\xff\xfe\xfd\xfc\xfb", None),
+    ],
+)
+def test_a_sample_is_shown_as_text_only_where_it_is_text(body, text):
+    assert readable(body) == text
