@@ -1,4 +1,4 @@
-"""Twelve days of history, through the same ingest service that serves devices."""
+"""Nine days of history, through the same ingest service that serves devices."""
 
 import json
 from collections.abc import Callable, Iterator

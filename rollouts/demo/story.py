@@ -26,12 +26,12 @@ OLDER_PARTS = {
     "runtime_version": "onnxruntime 1.30.2",
 }
 HISTORY_FAULTS = (f"latency:+6%@release={OLDER}",)
-HISTORY = timedelta(days=12)
-OLDER_UNTIL = timedelta(days=9)
-# The newest day comes as single records, so that attribution and labels have something to work on.
-RAW_HISTORY = timedelta(hours=24)
-RAW_PER_HOUR = 120
-WINDOW_PER_HOUR = 600
+HISTORY = timedelta(days=9)
+OLDER_UNTIL = timedelta(days=7, hours=18)
+# The newest half day comes as single records, so that attribution and labels have something to work on.
+RAW_HISTORY = timedelta(hours=12)
+RAW_PER_HOUR = 90
+WINDOW_PER_HOUR = 300
 
 # Hard limits with room for what the fleet does today: +8 % energy stays under them, which is why a canary is needed.
 BUDGETS: dict[str, dict[str, float]] = {

@@ -1,4 +1,4 @@
-"""`manage.py load_demo`: an example fleet with twelve days of history and a canary that has just begun."""
+"""`manage.py load_demo`: an example fleet with nine days of history and a canary that has just begun."""
 
 import json
 import os
