@@ -355,3 +355,12 @@ def test_a_batch_whose_answer_was_lost_is_not_taken_apart_when_the_server_then_h
     assert arrived(server) == list(range(5))
     assert len(server.rows["events"]) == 1
     assert client.tally["refused_batches"] == 0
+
+
+def test_a_batch_that_was_only_ever_refused_may_be_split_at_a_later_attempt(server, make_client):
+    server.script.extend([(429, {"Retry-After": "5"}), (413, {})])
+    client = make_client()
+    record(client, 6)
+    assert client.drain(timeout_s=300)
+    assert sorted(arrived(server)) == list(range(6))
+    assert (client.tally["splits"], client.tally["refused_batches"]) == (1, 0)

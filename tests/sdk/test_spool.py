@@ -246,6 +246,18 @@ def test_a_split_reuses_the_refused_number_and_takes_the_next():
     assert parts == [(1, [0, 1, 2]), (2, [3, 4])]
 
 
+def test_what_the_server_may_have_stored_is_not_taken_apart_even_after_a_restart(tmp_path):
+    path = str(tmp_path / "spool.db")
+    spool = Spool(path)
+    spool.put(record(n) for n in range(5))
+    spool.mark_unknown(spool.form(head, "boot"), True)
+    spool.close()
+    spool = Spool(path)
+    assert not spool.split(spool.outstanding())
+    spool.mark_unknown(spool.outstanding(), False)
+    assert spool.split(spool.outstanding())
+
+
 def test_a_refused_batch_is_admitted_as_lost_along_with_the_losses_it_was_to_admit():
     spool = Spool(max_rows=3)
     spool.put(record(n) for n in range(5))
