@@ -11,9 +11,10 @@ import numpy as np
 from drift.stats import metrics as registry
 from drift.stats.interval import aligned_differences
 from drift.stats.look.cells import cells_of, group_cells, metric_arrays, real_contrast
+from drift.stats.look.context import LaneContext, delta_of, own_crossings
 from drift.stats.look.frame import Frame, frame_of
 from drift.stats.look.inputs import LookInput
-from drift.stats.look.lanes import LaneContext, delta_of, lane_result, own_crossings
+from drift.stats.look.lanes import lane_result
 from drift.stats.look.state import LookState
 from drift.stats.proportions import share_error_floor
 from drift.stats.scan import MINIMUM_PER_ARM, Group, Scope, Window, group_contrast, moments_by_stratum

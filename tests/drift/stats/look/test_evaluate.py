@@ -90,6 +90,14 @@ def test_margins_differ_by_target() -> None:
     assert "within budget" in metric(lane(result, "hailo"), "latency_p95").reason
 
 
+def test_the_pooled_figures_of_a_single_target_are_its_own() -> None:
+    given = cohorts({"orin": (12, 24)})
+    result = evaluate_look(make_look(given, [values(given, "energy_mean", seed=2, effect=0.1)]))
+    assert result.pooled is not None
+    assert result.pooled.metrics == result.lanes[0].metrics
+    assert (result.pooled.hardware_target, result.pooled.verdict) == ("all", "fail")
+
+
 def test_a_stopped_target_is_left_out_and_does_not_change_the_assignments_of_the_rest() -> None:
     given = cohorts(TWO_LANES)
     row = values(given, "energy_mean", seed=2, effect={"orin": 0.2})
