@@ -130,6 +130,8 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = Path(env("RIDGELINE_ARTIFACT_DIR", default=str(LOCAL_DIR / "artifacts")))
 ARTIFACT_MAX_BYTES = env.int("RIDGELINE_ARTIFACT_MAX_BYTES", default=4 << 30)
+# How often OTA clients that speak DDI poll: HH:MM:SS, below a day.
+DDI_POLL_SLEEP = env("RIDGELINE_DDI_POLL_SLEEP", default="00:05:00")
 # Refuse to publish a release with an artifact that no registered key has signed.
 REQUIRE_SIGNED_ARTIFACTS = env.bool("RIDGELINE_REQUIRE_SIGNED_ARTIFACTS", default=False)
 

@@ -6,9 +6,10 @@ from rollouts.api.device import DesiredView, StatusView
 from rollouts.api.qualifications import CalibrationView, GateView, QualificationsView
 from rollouts.api.rollouts import RolloutViewSet
 from rollouts.api.webhooks import WebhookViewSet
+from rollouts.ddi.urls import patterns as root_patterns
 from rollouts.views.routes import page_patterns
 
-__all__ = ["api_patterns", "page_patterns"]
+__all__ = ["api_patterns", "page_patterns", "root_patterns"]
 
 _ITEM = {"get": "retrieve", "patch": "partial_update"}
 _ACTIONS = ("submit", "revise", "approve", "start", "promote", "hold", "pause", "resume", "stop", "rollback")
@@ -43,3 +44,5 @@ api_patterns = [
     path("device/desired", DesiredView.as_view(), name="api-device-desired"),
     path("device/status", StatusView.as_view(), name="api-device-status"),
 ]
+
+__all__ = ["api_patterns", "page_patterns", "root_patterns"]

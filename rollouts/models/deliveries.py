@@ -54,6 +54,8 @@ class Delivery(models.Model):
     blocked_until = models.DateTimeField(null=True, blank=True)
     # The server wants the device to let go of an attempt that it may have begun.
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    # An OTA client said that it cannot stop any more: it may finish, and then goes on to what is wanted now.
+    cancel_refused = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     offered_at = models.DateTimeField(null=True, blank=True)
     progress_at = models.DateTimeField(null=True, blank=True)

@@ -1,5 +1,6 @@
 """Offering: what a device should run now, handed out within slots, windows and pauses."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
@@ -14,8 +15,8 @@ from telemetry.models import DeviceLatest
 
 
 def open_deliveries(device: Device, workload: str = "") -> QuerySet[Delivery]:
-    """The device's open deliveries that nobody called off, the way back first, then the oldest."""
-    rows = Delivery.objects.filter(device=device, status__in=Delivery.OPEN, cancel_requested_at=None)
+    """The device's open deliveries, the way back first, then the oldest; those called off included."""
+    rows = Delivery.objects.filter(device=device, status__in=Delivery.OPEN)
     if workload:
         rows = rows.filter(workload__slug=workload)
     return rows.select_related("release__workload", "lane", "run__stage", "device__region").order_by("-kind", "id")
@@ -23,7 +24,14 @@ def open_deliveries(device: Device, workload: str = "") -> QuerySet[Delivery]:
 
 def desired(device: Device, now: datetime, workload: str = "") -> Delivery | None:
     """The delivery that the device should follow now; a queued one is offered by this very answer."""
-    for delivery in open_deliveries(device, workload):
+    return choose(open_deliveries(device, workload), now)
+
+
+def choose(deliveries: Iterable[Delivery], now: datetime) -> Delivery | None:
+    """The first of a device's open deliveries that stands, or can be offered now; nothing that was called off."""
+    for delivery in deliveries:
+        if delivery.cancel_requested_at is not None:
+            continue
         if delivery.status != Delivery.Status.QUEUED:
             if _goes_on(delivery):
                 return delivery
