@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from fleet.api.fields import DeviceField, LabelField
 from fleet.api.resources import ReasonSerializer, Resource
+from fleet.exceptions import InvalidInput, StateConflict
 from fleet.models import Device, DeviceGroup, HardwareTarget, Region, Token
 from fleet.models.devices import Labelled
 from fleet.openapi import READ, WRITE
@@ -205,10 +206,10 @@ class DeviceViewSet(CSVList, Resource):
     def _register(self, new: list[devices.NewDevice], many: bool) -> list[tuple[Device, str]]:
         try:
             return devices.register_devices(new, actor=self.actor, now=self.now)
-        except devices.InvalidInput as exc:
+        except InvalidInput as exc:
             if many:
                 raise
-            raise devices.InvalidInput(
+            raise InvalidInput(
                 {field.removeprefix("[0]."): text for field, text in exc.errors.items()}, code=exc.code
             ) from exc
 
@@ -251,7 +252,7 @@ class DeviceViewSet(CSVList, Resource):
         device = self.get_object()
         options = self.valid(RotateSerializer)
         if device.status == Device.Status.RETIRED:
-            raise devices.StateConflict(device.status, devices.allowed_actions(device))
+            raise StateConflict(device.status, devices.allowed_actions(device))
         token = tokens.rotate_device_token(device, actor=self.actor, now=self.now, **options)
         return Response({"token": token}, status=201)
 
@@ -271,7 +272,7 @@ class DeviceViewSet(CSVList, Resource):
             return Response({"revoked": revoked})
         token = Token.objects.select_related("device").filter(device=device, pk=body["id"]).first()
         if token is None:
-            raise devices.InvalidInput({"id": f"The device {device.serial} has no such token."})
+            raise InvalidInput({"id": f"The device {device.serial} has no such token."})
         was_live = token.revoked_at is None
         tokens.revoke_token(token, actor=self.actor, now=self.now, reason=body["reason"])
         return Response({"revoked": int(was_live)})

@@ -65,7 +65,8 @@ def methods_of(pattern: URLPattern) -> list[str]:
     """The methods that a REST route answers."""
     view = pattern.callback
     verbs = ("get", "post", "put", "patch", "delete")
-    return sorted(getattr(view, "actions", None) or [verb for verb in verbs if hasattr(view.cls, verb)])
+    answered = getattr(view, "actions", None) or {verb for verb in verbs if hasattr(view.cls, verb)}
+    return [verb for verb in verbs if verb in answered]
 
 
 def plain(route: str) -> str:

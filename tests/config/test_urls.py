@@ -29,5 +29,6 @@ def test_every_app_has_its_namespace():
 
 
 def test_more_specific_routes_win_over_a_row_by_name():
-    assert resolve("/api/v1/devices.csv").func.actions == {"get": "list"}
+    assert resolve("/api/v1/devices.csv").func.actions["get"] == "list"
+    assert resolve("/api/v1/devices/cam-1").func.actions["get"] == "retrieve"
     assert resolve("/api/v1/device/token").view_name == "fleet:api-device-token"

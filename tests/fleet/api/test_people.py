@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from fleet.actors import Actor
 from fleet.models import AuditEntry, Token, User
 from fleet.services import tokens
 
@@ -94,7 +95,7 @@ def test_a_token_is_created_listed_and_revoked_by_its_person(cast, browser_clien
 
 
 def test_nobody_sees_or_revokes_the_tokens_of_others_but_administrators(cast, api_client, now):
-    raw = tokens.issue_api_token(cast.engineer, "hers", ["*"], actor=tokens.Actor.system("t"), now=now)
+    raw = tokens.issue_api_token(cast.engineer, "hers", ["*"], actor=Actor.system("t"), now=now)
     pk = tokens.check(raw, now).token.pk
     manager = api_client(cast.manager)
     assert {row["user"] for row in manager.get("/api/v1/tokens?user=erin").json()["results"]} == {"mara"}
