@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions as rest
@@ -37,6 +37,8 @@ STATUS: dict[type[Exception], int] = {
     PermissionDenied: 403,
     Http404: 404,
     RequestDataTooBig: 413,
+    # A value of the right type that the database cannot hold, such as an instant with an offset of eighteen hours.
+    DataError: 422,
     # The database is away, its pool is exhausted, or a statement ran into a time limit: asking again is safe.
     OperationalError: 503,
     InterfaceError: 503,
@@ -68,6 +70,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         logger.warning("Answered 503: %s", exc)
         headers["Retry-After"] = str(RETRY_AFTER_S)
         return _respond(503, "unavailable", "The database cannot be reached at present.", headers=headers)
+    if isinstance(exc, DataError):
+        return _respond(422, "unstorable", "A value lies outside what can be stored.")
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="ridgeline"'
     code = getattr(exc, "code", {403: "permission_denied", 404: "not_found", 413: "too_large"}.get(status, "error"))

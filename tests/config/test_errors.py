@@ -2,7 +2,7 @@
 
 import pytest
 from django.core.exceptions import RequestDataTooBig
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from rest_framework import exceptions as rest
 from rest_framework import serializers
 
@@ -29,6 +29,7 @@ class LaneConflict(StateConflict):
         (DomainError(), 400),
         (RequestDataTooBig(), 413),
         (OperationalError(), 503),
+        (DataError(), 422),
         (ValueError(), None),
         (KeyError(), None),
     ],

@@ -65,6 +65,11 @@ def test_a_bad_instant_names_its_field(api):
     assert [error["field"] for error in answer.json()["errors"]] == ["from"]
 
 
+def test_an_instant_that_no_clock_shows_is_bad_input(api):
+    answer = api.get(f"{URL}?from=2026-03-02T12:00:00-18:34")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unstorable")
+
+
 def test_pages_are_newest_first_and_rows_written_meanwhile_shift_nothing(api, rows, cast, now):
     first = api.get(f"{URL}?action=device.&page_size=4").json()
     assert [row["reason"] for row in first["results"]] == ["reason 9", "reason 8", "reason 7", "reason 6"]
