@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,14 +93,19 @@ class WebServer:
             env=self._environment,
             start_new_session=True,
         )
-        for _ in range(300):
+        for _ in range(600):
             if self._process.poll() is not None:
                 raise SystemExit("The web server did not start; its words are above.")
+            probe = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2).close()
+                # whatever it answers, even with its database away
+                probe.request("GET", "/api/v1/telemetry")
+                probe.getresponse().read()
                 return
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 time.sleep(0.1)
+            finally:
+                probe.close()
         raise SystemExit("The web server does not answer.")
 
     def stop(self) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import IO
+
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from telemetry.protocol import TooLarge
+
+# A body is read to its end up to here; the connection of a longer one is closed in the middle.
+_DISCARDED = 64 << 20
+_PIECE = 1 << 18
 
 
 class AnswerAsJson(BaseContentNegotiation):
@@ -26,15 +32,24 @@ def read_body(request: Request, limit: int) -> bytes:
     """The body as received.
 
     Raises:
-        TooLarge: it is longer than the limit; at most that many bytes were read.
+        TooLarge: it is longer than the limit; at most that many bytes were held at once.
     """
     environ = request.META
     chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked" and environ.get("wsgi.input_terminated")
-    if not chunked and int(environ.get("CONTENT_LENGTH") or 0) > limit:
-        raise TooLarge
     # Django reads nothing without a length; the server's own stream ends where a chunked body ends.
     stream = environ["wsgi.input"] if chunked else request
+    if not chunked and int(environ.get("CONTENT_LENGTH") or 0) > limit:
+        _discard(stream)
+        raise TooLarge
     body = stream.read(limit + 1)
     if len(body) > limit:
+        _discard(stream)
         raise TooLarge
     return body
+
+
+def _discard(stream: IO[bytes]) -> None:
+    """Read what is left of a body: a sender that still writes when the connection closes never sees the answer."""
+    left = _DISCARDED
+    while left > 0 and (piece := stream.read(_PIECE)):
+        left -= len(piece)
