@@ -18,7 +18,7 @@ from telemetry.charts.figure import (
     time_axis,
 )
 
-GAP_BETWEEN = 0.018
+GAP_BETWEEN = 0.034
 # Share of the height that each lane takes.
 HEIGHTS = {
     "releases": 0.06,
@@ -58,7 +58,8 @@ class DeviceLanes:
     """What there is to draw; arrays of one length on `times`, NaN where nothing was measured.
 
     latency_p50, latency_p95, latency_p99 in ms; temperature in °C; energy in mJ per inference; memory in MB; queue in
-    inferences. `cohort` holds the same names for devices like this one.
+    inferences. `silences` are stretches without a record, `losses` what the ledger knows to be missing. `cohort` holds
+    the names of `values` for devices like this one.
     """
 
     times: Sequence[datetime]
@@ -66,6 +67,7 @@ class DeviceLanes:
     releases: Sequence[Span]
     events: Sequence[Event] = ()
     throttled: Sequence[Span] = ()
+    silences: Sequence[Span] = ()
     losses: Sequence[Span] = ()
     cohort: dict[str, Sequence[float]] = field(default_factory=dict)
     cohort_label: str = ""
@@ -91,12 +93,14 @@ def device_lanes(lanes: DeviceLanes, *, start: datetime, end: datetime, footing:
     for span in lanes.throttled:
         shapes.append(_band(span, domains["temperature"], "--hold", 0.22))
         shapes.append(_band(span, domains["latency"], "--hold", 0.1))
+    for span in lanes.silences:
+        shapes.append(_band(span, domains["losses"], "--no-data", 0.45))
     for span in lanes.losses:
         shapes.append(_band(span, domains["losses"], "--fail", 0.75))
         shapes.append(_band(span, (0, 1), "--fail", 0.06))
     for name, domain in domains.items():
         if name != "releases":
-            title = TITLES[name] if lanes.losses or name != "losses" else f"{TITLES[name]}: none known"
+            title = _title_of(name, lanes)
             notes.append(_title(title, domain))
     layout = {
         "xaxis": {**time_axis(start, end), "anchor": "free", "position": 0},
@@ -131,6 +135,7 @@ def _axes() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
             axis |= {"range": [0, 1], "showticklabels": False, "showgrid": False, "fixedrange": True}
         elif name == "events":
             axis |= {"type": "category", "showgrid": True, "fixedrange": True, "tickfont": {"size": 10}}
+            axis["ticklabelposition"] = "inside"
         elif name in ("latency", "energy"):
             axis["rangemode"] = "tozero"
         axes["yaxis" if place == 0 else f"yaxis{place + 1}"] = axis
@@ -230,12 +235,22 @@ def _band(span: Span, domain: tuple[float, float], token: str, alpha: float) -> 
     }  # fmt: skip
 
 
+def _title_of(name: str, lanes: DeviceLanes) -> str:
+    """The name of a lane; that of gaps says in words what is in it."""
+    if name != "losses":
+        return TITLES[name]
+    parts = [
+        f"{len(lanes.losses)} lost" if lanes.losses else "",
+        f"{len(lanes.silences)} silent" if lanes.silences else "",
+    ]
+    return "gaps: " + (", ".join(part for part in parts if part) or "none known")
+
+
 def _title(text: str, domain: tuple[float, float]) -> dict[str, Any]:
-    """The name of a lane in its upper left corner, where a phone has room for it too."""
+    """The name of a lane above its left end, where a phone has room for it too."""
     return {
-        "xref": "paper", "x": 0, "xanchor": "left", "xshift": 3, "yref": "paper", "y": domain[1], "yanchor": "top",
+        "xref": "paper", "x": 0, "xanchor": "left", "xshift": 3, "yref": "paper", "y": domain[1], "yanchor": "bottom",
         "text": text, "showarrow": False, "font": {"size": 11, "color": "var(--ink-3)"},
-        "bgcolor": "var(--surface) / 0.7", "borderpad": 1,
     }  # fmt: skip
 
 

@@ -8,19 +8,20 @@ from typing import Any
 from fleet.exceptions import InvalidInput
 from fleet.models import Device
 from telemetry.charts import Chart, Span
-from telemetry.charts.lanes import DeviceLanes, device_lanes
+from telemetry.charts.lanes import DeviceLanes, Event, device_lanes
 from telemetry.metrics import METRICS
-from telemetry.models import Batch, DeviceLatest, QuarantinedRecord, ReleaseSpan, RequestReject
-from telemetry.selectors.completeness import completeness, lost_records
+from telemetry.models import Batch, DeviceLatest, QuarantinedRecord, RequestReject
+from telemetry.selectors.completeness import completeness
 from telemetry.selectors.device_table import device_rows
+from telemetry.selectors.events import events as list_events
 from telemetry.selectors.fleet_state import cells
 from telemetry.selectors.selection import Selection
-from telemetry.selectors.series import Series, metric_series
+from telemetry.selectors.series import metric_series
+from telemetry.selectors.timeline import device_timeline
 from telemetry.views.panels import panel
 from telemetry.views.question import Question, figure
 
-# Above this share of a step's inferences the step is shaded as throttled.
-THROTTLED_SHARE = 0.05
+EVENTS_LISTED = 50
 _LANES = (("temperature", "mean"), ("energy", "mean"), ("memory", "mean"), ("queue_depth", "mean"))
 
 
@@ -54,6 +55,17 @@ def now(question: Question) -> dict[str, Any]:
     }
 
 
+@panel("telemetry/_events_panel.html")
+def events(question: Question) -> dict[str, Any]:
+    """The newest events of a selection."""
+    found = list_events(question.selection, start=question.range.start, end=question.end, limit=EVENTS_LISTED + 1)
+    return {
+        "events": [(event, detail_words(event.detail)) for event in found[:EVENTS_LISTED]],
+        "more": len(found) > EVENTS_LISTED,
+        "one_device": bool(question.params.get("device")),
+    }
+
+
 @figure("device")
 def lanes(question: Question) -> Chart:
     """Releases, events, latency, temperature, energy, memory and gaps of one device on one time axis."""
@@ -67,17 +79,19 @@ def lanes(question: Question) -> Chart:
         series = metric_series(question.selection, METRICS[name], quantiles=(), stats=(statistic,), **span)
         if series.groups:
             values["queue" if name == "queue_depth" else name] = series.groups[0].values[statistic]
-    throttled = metric_series(question.selection, METRICS["throttled_share"], stats=("mean",), **span)
+    found = device_timeline(device, **span)
     cohort, label = _cohort(device, question, span) if question.params.get("cohort") == "1" else ({}, "")
     picture = DeviceLanes(
         times=latency.times,
         values=values,
-        releases=_release_spans(device, question),
-        throttled=_where_above(throttled, THROTTLED_SHARE),
-        losses=[
-            Span(loss.start, max(loss.end, loss.start + question.step))
-            for loss in lost_records(question.selection, start=question.range.start, end=question.end).losses
+        releases=[Span(one.start, one.end, one.release) for one in found.releases],
+        events=[
+            Event(event.time, event.type, event.severity, detail_words(event.detail))
+            for event in reversed(found.events)
         ],
+        throttled=[Span(one.start, one.end) for one in found.throttled],
+        silences=[Span(one.start, one.end) for one in found.silences],
+        losses=[Span(one.start, max(one.end, one.start + question.step)) for one in found.losses],
         cohort=cohort,
         cohort_label=label,
     )
@@ -85,21 +99,16 @@ def lanes(question: Question) -> Chart:
     return device_lanes(picture, start=question.range.start, end=question.range.end, footing=footing)
 
 
+def detail_words(detail: dict[str, Any]) -> str:
+    """The detail of an event in one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in detail.items())[:160]
+
+
 def _device(question: Question) -> Device:
     found = Device.objects.filter(pk__in=question.selection.device_ids or ()).select_related("hardware_target").first()
     if found is None:
         raise InvalidInput({"device": "Name one device."})
     return found
-
-
-def _release_spans(device: Device, question: Question) -> list[Span]:
-    """The releases that ran, each until the next began or its last record came."""
-    rows = list(
-        ReleaseSpan.objects.filter(device=device, first_time__lt=question.end, last_time__gte=question.range.start)
-        .select_related("release")
-        .order_by("first_time")
-    )
-    return [Span(row.first_time, row.last_time, row.release.version) for row in rows]
 
 
 def _cohort(device: Device, question: Question, span: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -118,18 +127,3 @@ def _cohort(device: Device, question: Question, span: dict[str, Any]) -> tuple[d
         if series.groups:
             values["latency_p95" if name == "latency" else name] = series.groups[0].values[key]
     return values, f"all {device.hardware_target.slug}"
-
-
-def _where_above(series: Series, share: float) -> list[Span]:
-    """Stretches of steps whose value is above a share, neighbours joined."""
-    spans: list[Span] = []
-    if not series.groups:
-        return spans
-    for moment, value in zip(series.times, series.groups[0].values["mean"], strict=True):
-        if not value > share:
-            continue
-        if spans and spans[-1].end == moment:
-            spans[-1] = Span(spans[-1].start, moment + series.step)
-        else:
-            spans.append(Span(moment, moment + series.step))
-    return spans

@@ -1,0 +1,103 @@
+"""Ingest health: why is my data not on the chart?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from fleet import page
+from fleet.exceptions import InvalidInput
+from fleet.tables import csv_response
+from telemetry.api.ingest_health import device_rows
+from telemetry.selectors.ingest_health import IngestHealth, Reason, ingest_health
+from telemetry.views.question import Question
+
+# What a device and its keeper do about each refusal of a whole request.
+REMEDIES = {
+    400: "The body cannot be read: compare it with the sample below and the protocol.",
+    401: "The token is unknown, expired or revoked: enrol the device again, or rotate its token.",
+    403: "The device is suspended or pending, or the envelope names another device.",
+    409: "Another body under the same boot and sequence number: the device counts its batches wrongly.",
+    411: "The request has no Content-Length: the client must send one.",
+    413: "Too large: the device must split its batch.",
+    415: "A media type or encoding that the server does not read: send JSON, plain or gzipped.",
+    429: "Too many requests: the device must wait as Retry-After says. Raise its allowance if this is its normal load.",
+}
+
+
+@login_required
+@require_GET
+def ingest(request: HttpRequest) -> HttpResponse:
+    """Completeness, every reason for a refusal with a sample, and the devices with trouble, the worst first."""
+    moment = timezone.now()
+    state = page.context(request, now=moment, filters=("hardware_target", "region", "group"))
+    params = {**request.GET.dict(), "from": state["range"].start_text, "to": state["range"].end_text}
+    try:
+        question = Question.of(params, now=moment)
+    except InvalidInput as refusal:
+        return render(request, "telemetry/ingest.html", {**state, "refusal": refusal.detail}, status=422)
+    health = ingest_health(question.selection, start=state["range"].start, end=state["range"].end)
+    rows = list(device_rows(health))
+    if request.GET.get("format") == "csv":
+        return csv_response("ingest-health", list(rows[0]) if rows else ["device"], rows)
+    return render(
+        request,
+        "telemetry/ingest.html",
+        {
+            **state,
+            "health": health,
+            "devices": rows,
+            "reasons": [_reason(reason) for reason in health.reasons],
+            "device": params.get("device", ""),
+            "question": question,
+            "verdict": _in_words(health),
+        },
+    )
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    """A reason with its remedy, and its sample as text."""
+    sample = reason.sample
+    shown = ""
+    if sample is not None:
+        shown = sample.body or sample.body_base64 or (json.dumps(sample.record, indent=1) if sample.record else "")
+    remedy = (
+        REMEDIES.get(reason.status, "")
+        if reason.status
+        else "The rest of the batch was stored; mend the field that is named."
+    )
+    return {"reason": reason, "sample": sample, "text": shown[:2000], "remedy": remedy}
+
+
+def _in_words(health: IngestHealth) -> list[str]:
+    """The answer to the page's question in sentences, the largest loss first."""
+    arrived = health.arrived
+    words = []
+    if arrived.received == 0 and not health.reasons:
+        return ["Nothing was received in this range, and nothing was refused: no device sent anything."]
+    refused = sum(reason.count for reason in health.reasons if reason.status)
+    rejected = sum(reason.count for reason in health.reasons if not reason.status)
+    losses = [
+        (arrived.missing, f"about {arrived.missing:,.0f} inferences are in batches that never came"),
+        (arrived.dropped, f"devices say that they dropped {arrived.dropped:,.0f} inferences"),
+        (rejected, f"{rejected:,} {_were('record', rejected)} refused one by one"),
+        (refused, f"{refused:,} whole {_were('request', refused)} refused"),
+    ]
+    words += [text for count, text in sorted(losses, key=lambda loss: -loss[0]) if count]
+    silent = arrived.devices_expected - arrived.devices_reporting
+    if silent > 0:
+        words.append(f"{silent} of {arrived.devices_expected} expected devices sent nothing")
+    return [f"{word[0].upper()}{word[1:]}." for word in words] or [
+        "Everything that devices are known to have measured has arrived."
+    ]
+
+
+def _were(noun: str, count: int) -> str:
+    """The noun with its verb: record was, records were."""
+    return f"{noun} was" if count == 1 else f"{noun}s were"
