@@ -2,19 +2,22 @@
 
 from django.urls import path
 
-from telemetry.api import distributions, events, ingest, ingest_health, series
+from telemetry.api import directives, distributions, events, export, ingest, ingest_health, series
 from telemetry.views.routes import page_patterns
 
 __all__ = ["api_patterns", "page_patterns"]
 
 api_patterns = [
     path("telemetry", ingest.TelemetryView.as_view(), name="telemetry"),
+    path("directives", directives.DirectivesView.as_view(), name="api-directives"),
     path("series", series.SeriesView.as_view(), name="api-series"),
     path("series.csv", series.SeriesView.as_view(), {"format": "csv"}),
     path("distributions", distributions.DistributionsView.as_view(), name="api-distributions"),
     path("distributions.csv", distributions.DistributionsView.as_view(), {"format": "csv"}),
     path("events", events.EventsView.as_view(), name="api-events"),
     path("events.csv", events.EventsView.as_view(), {"format": "csv"}),
+    path("export/<str:table>.csv", export.ExportView.as_view(), {"format": "csv"}),
+    path("export/<str:table>", export.ExportView.as_view(), name="api-export"),
     path("ingest-health", ingest_health.IngestHealthView.as_view(), name="api-ingest-health"),
     path("ingest-health.csv", ingest_health.IngestHealthView.as_view(), {"format": "csv"}),
 ]
