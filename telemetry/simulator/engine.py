@@ -23,7 +23,7 @@ from telemetry.simulator.hardware import (
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 # Hour-to-hour correlation and stationary spread (log) of what else goes on at a device.
-HOUR_CORRELATION, HOUR_SPREAD = 0.8, 0.03
+HOUR_CORRELATION, HOUR_SPREAD = 0.8, 0.015
 BOOT_SPREAD = 0.01
 LATENCY_NOISE, ENERGY_NOISE = 0.06, 0.03
 TAIL_SHARE = 0.01
