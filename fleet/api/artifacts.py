@@ -1,34 +1,27 @@
-"""REST: artifacts of releases, their download, and the keys that sign them."""
+"""REST: artifacts of releases."""
 
 import io
-import re
 from collections.abc import Iterator
 from typing import IO, Any
 
-from django.http import Http404, HttpRequest, HttpResponseBase
-from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.conf import settings
+from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import exceptions, parsers, serializers
+from rest_framework import parsers, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fleet import scopes
 from fleet.api.fields import LabelField
-from fleet.api.resources import ReasonSerializer, Resource, find
-from fleet.authentication import bearer_token
-from fleet.downloads import BLOCK_BYTES, send_file
-from fleet.exceptions import NotAllowed
-from fleet.models import Artifact, HardwareTarget, Release, SigningKey, Token
+from fleet.api.resources import Resource, find
+from fleet.downloads import BLOCK_BYTES
+from fleet.exceptions import TooLarge
+from fleet.models import Artifact, HardwareTarget, Release, SigningKey
 from fleet.openapi import READ, WRITE
 from fleet.parsers import JSONParser, StreamParser
-from fleet.permissions import assert_may_send
-from fleet.problems import problem_response
-from fleet.selectors.releases import artifacts_for
-from fleet.services import artifacts, tokens
-from fleet.tables import CSVList
+from fleet.services import artifacts
 
-YEAR_S = 365 * 86400
+# What a form may have around the file.
+FORM_BYTES = 1 << 16
 
 
 class SigningKeyField(serializers.SlugRelatedField):
@@ -157,6 +150,9 @@ class ArtifactViewSet(Resource):
         The SHA-256, where given, must match; SHA-1 and MD5 are computed for old clients; a signature must be of a
         registered key.
         """
+        # Refused before the form's parser fills the disk with it; a raw body is counted while it is read.
+        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.ARTIFACT_MAX_BYTES + FORM_BYTES:
+            raise TooLarge(f"An artifact may have at most {settings.ARTIFACT_MAX_BYTES} bytes.")
         release = self.release()
         kind = request.content_type.partition(";")[0].strip().lower()
         if kind == "application/json":
@@ -193,92 +189,3 @@ class ArtifactViewSet(Resource):
         """Take a file out of a draft."""
         artifacts.remove_artifact(self.get_object(), actor=self.actor, now=self.now)
         return Response(status=204)
-
-
-class SigningKeySerializer(serializers.ModelSerializer):
-    """A public key whose signatures on artifacts are accepted."""
-
-    public_key = serializers.CharField(max_length=1000, help_text="Ed25519, as PEM, hexadecimal or base64.")
-
-    class Meta:
-        model = SigningKey
-        fields = ["id", "name", "public_key", "created_at", "revoked_at"]
-        read_only_fields = ["id", "created_at", "revoked_at"]
-        extra_kwargs = {"name": {"validators": []}}
-
-    def to_representation(self, key: SigningKey) -> dict[str, Any]:
-        """The fields, with the key as hexadecimal."""
-        return {
-            "id": key.pk,
-            "name": key.name,
-            "public_key": bytes(key.public_key).hex(),
-            "created_at": self.fields["created_at"].to_representation(key.created_at),
-            "revoked_at": key.revoked_at and self.fields["revoked_at"].to_representation(key.revoked_at),
-        }
-
-
-@extend_schema_view(
-    list=extend_schema(responses={200: SigningKeySerializer(many=True), **READ}),
-    retrieve=extend_schema(responses={200: SigningKeySerializer, **READ}),
-)
-class SigningKeyViewSet(CSVList, Resource):
-    """The keys whose signatures count."""
-
-    required_scopes = {"GET": "releases:read", "POST": "admin"}
-    queryset = SigningKey.objects.all()
-    serializer_class = SigningKeySerializer
-    named_by = ("name",)
-
-    @extend_schema(request=SigningKeySerializer, responses={201: SigningKeySerializer, **WRITE})
-    def create(self, request: Request) -> Response:
-        """Register a public key."""
-        key = artifacts.register_signing_key(**self.valid(SigningKeySerializer), actor=self.actor, now=self.now)
-        return Response(self.get_serializer(key).data, status=201)
-
-    @extend_schema(request=ReasonSerializer, responses={200: SigningKeySerializer, **WRITE})
-    def revoke(self, request: Request, reference: str) -> Response:
-        """Accept no further signature of the key."""
-        key = artifacts.revoke_signing_key(self.get_object(), actor=self.actor, now=self.now, reason=self.reason())
-        return Response(self.get_serializer(key).data)
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@require_safe
-def download(request: HttpRequest, sha256: str, filename: str) -> HttpResponseBase:
-    """GET or HEAD /artifacts/<sha256>/<filename>, by a device's token, an API token or a session.
-
-    A plain view: old updaters send `Accept: application/octet-stream`, and the answer is a stream with ranges.
-    """
-    try:
-        rows = _visible_artifacts(request)
-    except exceptions.NotAuthenticated:
-        headers = {"WWW-Authenticate": 'Bearer realm="ridgeline"'}
-        return problem_response(401, "bad_token", "A good token or a session is needed.", headers=headers)
-    except NotAllowed as exc:
-        return problem_response(403, exc.code, exc.detail)
-    artifact = (
-        rows.filter(sha256=sha256, filename=filename).exclude(path="").first() if _SHA256.fullmatch(sha256) else None
-    )
-    path = artifacts.location(artifact) if artifact else None
-    if path is None or not path.exists():
-        return problem_response(404, "not_found", "There is no such file.")
-    return send_file(request, path, filename=filename, etag=sha256, modified=artifact.created_at, max_age_s=YEAR_S)
-
-
-def _visible_artifacts(request: HttpRequest) -> Any:
-    raw = bearer_token(request)
-    if raw is None:
-        if not request.user.is_authenticated:
-            raise exceptions.NotAuthenticated
-        return Artifact.objects.all()
-    token = tokens.authenticate(raw, timezone.now())
-    if token is None:
-        raise exceptions.NotAuthenticated
-    if token.kind != Token.Kind.API:
-        assert_may_send(token.device)
-        return artifacts_for(token.device)
-    if "releases:read" not in scopes.narrow(scopes.scopes_of_user(token.user), token.scopes):
-        raise NotAllowed("This needs the right releases:read.")
-    return Artifact.objects.all()

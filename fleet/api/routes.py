@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, path
 
-from fleet.api import artifacts, audit, budgets, devices, enrollment, labels, people, releases
+from fleet.api import (
+    artifacts,
+    audit,
+    budgets,
+    devices,
+    downloads,
+    enrollment,
+    labels,
+    people,
+    releases,
+    signing_keys,
+)
 from fleet.api.resources import Resource
 
 # What a method on one row does.
@@ -60,12 +71,12 @@ api_patterns = [
         artifacts.ArtifactViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
         name="api-releases-artifact",
     ),
-    *noun("signing-keys", artifacts.SigningKeyViewSet, "revoke"),
+    *noun("signing-keys", signing_keys.SigningKeyViewSet, "revoke"),
     *noun("budgets", budgets.BudgetViewSet, item=("patch",)),
     *noun("waivers", budgets.WaiverViewSet, "approve", "revoke"),
     *noun("audit", audit.AuditViewSet, create=False),
 ]
 
 root_patterns = [
-    path("artifacts/<str:sha256>/<str:filename>", artifacts.download, name="artifact"),
+    path("artifacts/<str:sha256>/<str:filename>", downloads.download, name="artifact"),
 ]

@@ -101,8 +101,12 @@ def test_a_form_without_a_file_and_a_raw_body_without_a_name_are_refused(api, dr
 
 def test_a_file_past_the_limit_is_too_large_and_leaves_nothing(api, draft, settings):
     settings.ARTIFACT_MAX_BYTES = 1000
-    answer = send_raw(api, draft, filename="model.onnx")
-    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    for answer in (
+        send_raw(api, draft, filename="model.onnx"),
+        send_raw(api, draft, b"x" * 1001, filename="model.onnx"),
+        send(api, draft),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert stored(settings) == []
 
 
