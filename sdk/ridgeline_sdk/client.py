@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -68,7 +69,13 @@ class Client:
     def run(self, stop: Event) -> None:
         """Send until `stop` is set or the token is refused for good; to be the target of a thread."""
         while not (stop.is_set() or self.stopped):
-            stop.wait(min(max(self.step(), 0.01), self._interval_s))
+            try:
+                wait_s = self.step()
+            except sqlite3.Error:
+                # A full disk, say: nothing can be formed or acknowledged now, and nothing is lost by waiting.
+                log.exception("the spool cannot be used; next attempt in %.0f s", self._interval_s)
+                wait_s = self._interval_s
+            stop.wait(min(max(wait_s, 0.01), self._interval_s))
 
     def drain(self, timeout_s: float = 30.0) -> bool:
         """Close what is open and send everything now; True when the spool is empty."""

@@ -318,6 +318,26 @@ def test_run_sends_until_it_is_told_to_stop(server):
     assert len(server.rows["inferences"]) == 1
 
 
+def test_a_spool_that_cannot_be_written_for_a_while_does_not_end_the_sending(server, caplog):
+    device = Device(Spool(), {"workload": "lane-assist", "release": "4.1.0"})
+    client = Client(device, Transport(server.url), "good", interval_s=0.02)
+    device.record(latency_ms=1.0)
+    device.spool._db.execute("PRAGMA query_only=ON")
+    stop = threading.Event()
+    thread = threading.Thread(target=client.run, args=(stop,))
+    thread.start()
+    for _ in range(500):
+        if "the spool cannot be used" in caplog.text:
+            device.spool._db.execute("PRAGMA query_only=OFF")
+        if server.rows["inferences"]:
+            break
+        stop.wait(0.01)
+    stop.set()
+    thread.join(timeout=5)
+    assert "the spool cannot be used" in caplog.text
+    assert len(server.rows["inferences"]) == 1
+
+
 def test_a_server_that_is_not_there_is_one_kind_of_error():
     with pytest.raises(TransportError, match="no answer"):
         Transport("http://127.0.0.1:1").request("GET", "/")

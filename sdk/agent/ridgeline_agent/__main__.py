@@ -110,8 +110,12 @@ def main() -> int:
 
 def _follow(agent: Agent, releases: ReleaseClient, every_s: float, stop: threading.Event) -> None:
     while not stop.is_set():
-        if agent.follow(releases):
-            log.info("now on release %s", agent.release)
+        try:
+            if agent.follow(releases):
+                log.info("now on release %s", agent.release)
+        except OSError:
+            # A model directory that cannot be written must not end the polling for ever.
+            log.exception("the desired release could not be followed")
         stop.wait(every_s)
 
 
