@@ -7,6 +7,7 @@ from typing import Any
 
 DEFAULT_SCALE = 5
 UNIT_BINS = 100
+UNIT_SLACK = 1e-5
 
 
 def bucket_index(value: float, scale: int) -> int:
@@ -151,7 +152,8 @@ class UnitHistogram:
         """Count one value; ValueError outside [0, 1]."""
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"a unit histogram holds values on [0, 1], not {value!r}")
-        self.counts[min(UNIT_BINS - 1, int(value * UNIT_BINS))] += 1
+        # 0.29 * 100 is 28.999999999999996: a decimal value belongs to the bin that it names.
+        self.counts[min(UNIT_BINS - 1, int(value * UNIT_BINS + UNIT_SLACK))] += 1
         self.sum += value
 
     def to_wire(self) -> dict[str, Any]:

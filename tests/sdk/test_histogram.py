@@ -108,6 +108,13 @@ def test_unit_bins_hold_every_value_and_one_falls_into_the_last(numbers):
     assert histogram.counts[99] >= numbers.count(1.0)
 
 
+@pytest.mark.parametrize("hundredths", range(101))
+def test_a_decimal_value_lands_in_the_unit_bin_that_it_names(hundredths):
+    histogram = UnitHistogram()
+    histogram.add(hundredths / 100)
+    assert histogram.counts.index(1) == min(99, hundredths)
+
+
 @pytest.mark.parametrize("value", [-0.01, 1.01, math.nan])
 def test_a_unit_histogram_refuses_what_lies_outside(value):
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
