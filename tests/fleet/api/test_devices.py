@@ -6,9 +6,10 @@ import io
 import pytest
 
 from fleet.actors import Actor
-from fleet.models import AuditEntry, Device, DeviceGroup, Token
-from fleet.services import tokens
+from fleet.models import AuditEntry, Device, DeviceGroup, Token, Workload
+from fleet.services import releases, tokens
 from fleet.services.labels import create_label
+from telemetry.models import Context, DeviceLatest
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/devices"
@@ -127,6 +128,33 @@ def test_filters_narrow_the_list(api, make_device):
     assert serials("status=suspended&status=accepted") == ["arm-003", "cam-001", "cam-002"]
     assert serials("serial=AM-0") == ["cam-001", "cam-002"]
     assert serials("release=4.1.0") == []
+
+
+def test_devices_are_found_by_the_release_that_they_last_reported(api, make_device, cast, now):
+    digits = create_label(Workload, actor=Actor.system("tests"), now=now, slug="digits")
+    other = releases.register_unknown_release("digits", "4.1.0", now=now)
+    for serial, workload, release in (
+        ("cam-001", cast.workload, cast.release),
+        ("cam-002", cast.workload, cast.candidate),
+        ("cam-003", digits, other),
+    ):
+        context = Context.objects.create(digest=serial, workload=workload, release=release, created_at=now)
+        DeviceLatest.objects.create(
+            device=make_device(serial),
+            workload=workload,
+            release=release,
+            context=context,
+            last_seen_at=now,
+            boot_id="b",
+            batch_seq=1,
+        )
+
+    def serials(query):
+        return sorted(row["serial"] for row in api.get(f"{URL}?{query}").json()["results"])
+
+    assert serials("release=4.1.0") == ["cam-001", "cam-003"]
+    assert serials("release=4.1.0&workload=lane-assist") == ["cam-001"]
+    assert serials("workload=lane-assist") == ["cam-001", "cam-002"]
 
 
 @pytest.mark.parametrize("query", ["hardware_target=none", "region=none", "group=none", "status=asleep"])
