@@ -70,8 +70,8 @@ def test_latency_is_the_sum_of_its_stages():
 def test_neighbouring_hours_are_alike_and_distant_ones_are_not():
     hourly = []
     for traits in TRAITS:
-        columns, _, _ = run(traits, hours=24 * 14, step_s=3600.0, count=100)
-        means = np.log(columns["inference_ms"].reshape(-1, 100).mean(axis=1))
+        columns, _, _ = run(traits, hours=24 * 14, step_s=3600.0, count=400)
+        means = np.log(columns["inference_ms"].reshape(-1, 400).mean(axis=1))
         hours = np.arange(len(means)) % 24
         # Day and night are the same every day; what is left is the hour's own course.
         hourly.append(means - np.array([means[hours == hour].mean() for hour in range(24)])[hours])
