@@ -235,6 +235,9 @@ RETENTION_DAYS = {
     "quarantine": env.int("RIDGELINE_RETENTION_QUARANTINE_DAYS", default=30),
 }
 
+# With a token, /metrics answers its bearers alone; without one it is open, as Prometheus expects inside a network.
+METRICS_TOKEN = env("RIDGELINE_METRICS_TOKEN", default="")
+
 # --- mail and logs --------------------------------------------------------------------------------------------------
 EMAIL_URL = env("EMAIL_URL", default="consolemail://")
 vars().update(env.email_url_config(EMAIL_URL))

@@ -39,7 +39,6 @@ def app(namespace: str, urls: ModuleType) -> URLResolver:
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("", include("django_prometheus.urls")),
     app("fleet", fleet_urls),
     app("telemetry", telemetry_urls),
     app("drift", drift_urls),

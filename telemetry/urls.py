@@ -2,10 +2,14 @@
 
 from django.urls import path
 
-from telemetry.api import directives, distributions, events, export, ingest, ingest_health, series
+from telemetry.api import directives, distributions, events, export, ingest, ingest_health, metrics, series
 from telemetry.views.routes import page_patterns
 
-__all__ = ["api_patterns", "page_patterns"]
+__all__ = ["api_patterns", "page_patterns", "root_patterns"]
+
+root_patterns = [
+    path("metrics", metrics.metrics, name="metrics"),
+]
 
 api_patterns = [
     path("telemetry", ingest.TelemetryView.as_view(), name="telemetry"),
