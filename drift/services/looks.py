@@ -274,7 +274,9 @@ def _hard_limits(plan: LookPlan, cumulative: Periods) -> list[HardLimit]:
                 value if device.hardware_target == target else np.nan
                 for value, device in zip(values, plan.devices, strict=True)
             ]
-            found.append(HardLimit(name=source, limit=float(bound), values=nullable(np.array(inside)), harm=1))
+            found.append(
+                HardLimit(name=source, limit=float(bound), values=nullable(np.array(inside)), harm=1, lane=target)
+            )
     return found
 
 

@@ -123,15 +123,22 @@ def gate_table(look: Look | None, hardware_target: str) -> list[dict[str, Any]]:
             "kind": "hard limit",
             "metric": row["name"],
             "title": row["name"].replace("_", " ").capitalize(),
-            "verdict": "fail" if row["breached"] else "pass",
+            "verdict": _limit_verdict(row),
             "reason": row["reason"],
             "margin": row["limit"],
-            "n_treated": len(row["devices"]),
+            "n_treated": row.get("known", len(row["devices"])),
             "n_control": row["control_devices"],
         }
         for row in entry["hard_limits"]
     ]
     return rows
+
+
+def _limit_verdict(row: dict[str, Any]) -> str:
+    """A limit that no device has reported a value for is not kept, it is unknown."""
+    if row["breached"]:
+        return "fail"
+    return "pass" if row.get("known", 1) else "inconclusive"
 
 
 def sequential_points(run: StageRun, hardware_target: str, metric: str) -> list[dict[str, Any]]:

@@ -62,6 +62,7 @@ class HardLimit:
     """An absolute limit that acts at once when two or more treated devices of a lane break it; no statistics.
 
     `values` is aligned with the devices (crash rate, hours since the last heartbeat, …); `harm` +1: above breaks it.
+    `lane` names the one lane that it is a limit of, "*" all of them.
     """
 
     name: str
@@ -69,6 +70,7 @@ class HardLimit:
     values: Values
     harm: int = 1
     unit: str = ""
+    lane: str = "*"
 
 
 @dataclass(frozen=True)

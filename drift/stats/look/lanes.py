@@ -41,7 +41,7 @@ def lane_result(context: LaneContext, lane: str) -> LaneResult:
             exclusions.append({"metric": column.name, "reason": "no device has enough of it before and since"})
             continue
         shape_rows.append(shape_result(context, lane, column, devices))
-    limits = _hard_limits(context, devices)
+    limits = _hard_limits(context, lane, devices)
     reporting = _reporting(context, devices)
     obstacles = _obstacles(context, int(treated.sum()), int((~treated).sum()))
     if reporting["reason"]:
@@ -123,11 +123,14 @@ def _reporting(context: LaneContext, devices: NDArray[np.intp]) -> dict[str, Any
     }
 
 
-def _hard_limits(context: LaneContext, devices: NDArray[np.intp]) -> list[dict[str, Any]]:
+def _hard_limits(context: LaneContext, lane: str, devices: NDArray[np.intp]) -> list[dict[str, Any]]:
     look, frame = context.look, context.frame
     found = []
     for limit in look.hard_limits:
+        if limit.lane not in ("*", lane):
+            continue
         values = np.array([math.nan if v is None else v for v in limit.values], dtype=np.float64)[frame.order][devices]
+        known = int(np.isfinite(values[frame.treated[devices]]).sum())
         over = np.isfinite(values) & (limit.harm * (values - limit.limit) > 0.0)
         treated = frame.treated[devices]
         broken = [look.devices[frame.order[devices[i]]] for i in np.flatnonzero(over & treated)]
@@ -140,9 +143,10 @@ def _hard_limits(context: LaneContext, devices: NDArray[np.intp]) -> list[dict[s
                 "limit": limit.limit,
                 "devices": broken,
                 "control_devices": control,
+                "known": known,
                 "breached": len(broken) >= 2,
                 "reason": f"hard limit {limit.name}: {len(broken)} treated devices {side} {limit.limit:g}{unit} "
-                f"({control} control devices)",
+                f"of {known} that reported it ({control} control devices)",
             }
         )
     return found
