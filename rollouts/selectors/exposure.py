@@ -77,9 +77,9 @@ def inferences(run: StageRun, devices: list[int], now: datetime) -> int:
     if not devices or run.started_at >= now:
         return 0
     release = run.rollout.release
-    found = device_counts(
-        devices, workload_id=release.workload_id, release_ids=[release.pk], start=run.started_at, end=now
-    )
+    # The minute of the start included: nobody ran the release before it.
+    start = run.started_at.replace(second=0, microsecond=0)
+    found = device_counts(devices, workload_id=release.workload_id, release_ids=[release.pk], start=start, end=now)
     return int(found.count.sum())
 
 

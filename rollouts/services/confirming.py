@@ -57,7 +57,12 @@ def _confirm_group(
         return 0
     _note_boot([row.pk for row in booted], now)
     counts = device_counts(
-        [row.device_id for row in booted], workload_id=workload, release_ids=[release], start=since, end=now
+        [row.device_id for row in booted],
+        workload_id=workload,
+        release_ids=[release],
+        # Roll-ups count by the minute in which it begins: the one of the start is part of the time since.
+        start=since.replace(second=0, microsecond=0),
+        end=now,
     )
     confirmed = []
     for row, successes in zip(booted, counts.ok.tolist(), strict=True):
