@@ -26,3 +26,7 @@ app.conf.beat_schedule = {
     "send messages about alarms": {"task": "drift.tasks.send_notifications", "schedule": 15.0},
     "compute the drift board": {"task": "drift.tasks.compute_board", "schedule": crontab(minute=7)},
 }
+# What comes every few seconds is worthless once the next one is due: a busy worker must not find a heap of them.
+for entry in app.conf.beat_schedule.values():
+    if isinstance(entry["schedule"], float):
+        entry["options"] = {"expires": entry["schedule"]}

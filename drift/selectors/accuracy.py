@@ -60,7 +60,8 @@ def accuracy_by_release(workload: Workload, *, start: datetime, end: datetime) -
         .order_by()
         .values_list("release_id", flat=True)
     )
-    releases = Release.objects.filter(pk__in=ran | {label.release_id for label in labels}).order_by("-created_at", "-pk")
+    known = ran | {label.release_id for label in labels}
+    releases = Release.objects.filter(pk__in=known).order_by("-created_at", "-pk")
     return [
         ReleaseAccuracy(
             release,
