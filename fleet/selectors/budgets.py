@@ -26,6 +26,11 @@ class Room:
     left: float | None
 
     @property
+    def used(self) -> float | None:
+        """The used share of the limit."""
+        return None if self.left is None else 1.0 - self.left
+
+    @property
     def state(self) -> str:
         """exceeded, over_preference, within, or unknown: a value that was not measured is never within."""
         if self.measured is None:

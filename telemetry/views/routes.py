@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.views import device, figures, ingest, panels
+from telemetry.views import budgets, device, figures, ingest, panels
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
@@ -12,6 +12,7 @@ page_patterns = [
     path("panels/device/", device.now, name="panel-device"),
     path("panels/events/", device.events, name="panel-events"),
     path("ingest/", ingest.ingest, name="ingest"),
+    path("budgets/", budgets.budgets, name="budgets"),
     path("figures/device/", device.lanes, name="figure-device"),
     path("figures/latency/", figures.latency, name="figure-latency"),
     path("figures/energy/", figures.energy, name="figure-energy"),
