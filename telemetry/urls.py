@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from telemetry.api import directives, distributions, events, export, ingest, ingest_health, metrics, series
+from telemetry.api import directives, distributions, events, export, ingest, ingest_health, metrics, otlp, series
 from telemetry.views.routes import page_patterns
 
 __all__ = ["api_patterns", "page_patterns", "root_patterns"]
 
 root_patterns = [
     path("metrics", metrics.metrics, name="metrics"),
+    # where OTLP clients post
+    path("v1/metrics", otlp.MetricsView.as_view(), name="otlp-metrics"),
 ]
 
 api_patterns = [

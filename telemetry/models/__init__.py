@@ -4,8 +4,10 @@ from telemetry.models.contexts import ClassLabel, Context
 from telemetry.models.devices import Counter, DeviceLatest, Directive, ReleaseSpan
 from telemetry.models.ledger import Batch, BatchGap, QuarantinedRecord, RequestReject
 from telemetry.models.maintenance import MaintenanceRun
+from telemetry.models.otlp import CumulativeSeries
 
 __all__ = [
+    "CumulativeSeries",
     "Batch",
     "BatchGap",
     "ClassLabel",

@@ -93,7 +93,11 @@ def _refuse_anonymous(envelope: wire.Envelope, has_measurements: object) -> None
 
 def records_as_sent(body: bytes, rejections: list[Rejection]) -> list[object]:
     """The rejected records as the device sent them, for the quarantine; None where there is none to show."""
-    parts = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    try:
+        parts = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # protobuf, of an OTLP client
+        parts = {}
     sections: dict[str, object] = {}
     records = []
     for rejection in rejections:
