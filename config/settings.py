@@ -259,4 +259,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": env("RIDGELINE_LOG_LEVEL", default="WARNING")},
+    # Refusals (4xx) are the sender's affair and are counted in the metrics; a line each would let anyone fill the disk.
+    "loggers": {"django.request": {"level": "ERROR"}},
 }
