@@ -39,12 +39,20 @@ class Poll:
     links: dict[str, str]
 
 
+_TOUCH = """
+INSERT INTO rollouts_controller AS known (
+    device_id, last_poll_at, address, attributes, attributes_requested,
+    needs_confirmation, auto_confirm, auto_confirm_initiator, auto_confirm_remark
+) VALUES (%s, %s, %s, '{}', true, false, false, '', '')
+ON CONFLICT (device_id) DO UPDATE SET last_poll_at = EXCLUDED.last_poll_at, address = EXCLUDED.address
+RETURNING known.*
+"""
+
+
 def touch(device: Device, now: datetime, address: str | None) -> Controller:
-    """Note the poll and read what is kept about the client; one statement for a client that polls again."""
-    known = Controller.objects.filter(device=device)
-    if known.update(last_poll_at=now, address=address):
-        return known.get()
-    return Controller.objects.get_or_create(device=device, defaults={"last_poll_at": now, "address": address})[0]
+    """Note the poll and read what is kept about the client, in one statement: a fleet polls all day."""
+    (controller,) = Controller.objects.raw(_TOUCH, [device.pk, now, address])
+    return controller
 
 
 def poll(device: Device, now: datetime, address: str | None = None) -> Poll:

@@ -1,12 +1,12 @@
 """Signatures: which document is up for signing, who must sign it, and who has."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rollouts.machine import State
 from rollouts.models import Approval, Evidence, Lane, Recommendation, Rollout, Stage
-from rollouts.selectors.cohorts import preview
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,17 @@ def submission(rollout: Rollout) -> Evidence | None:
     return rollout.evidence.filter(kind=Evidence.Kind.SUBMISSION).order_by("-created_at", "-id").first()
 
 
-def first_stages(rollout: Rollout, lanes: Sequence[Lane], order: Sequence[Stage]) -> dict[int, Stage]:
-    """The stage in which each lane begins: the first that has a device of it to treat."""
+def first_stages(evidence: Evidence, lanes: Sequence[Lane], order: Sequence[Stage]) -> dict[int, Stage]:
+    """The stage in which each lane begins: the first that has a device of it to treat, as the submission froze it."""
     treats = {
-        (found.stage.pk, row["hardware_target"]): row["treated"] for found in preview(rollout) for row in found.lanes()
+        (row["stage"], lane["hardware_target"]): lane["treated"]
+        for row in json.loads(evidence.body)["preview"]
+        for lane in row["lanes"]
     }
     begins = {}
     for lane in lanes:
         slug = lane.hardware_target.slug
-        begins[lane.pk] = next((stage for stage in order if treats.get((stage.pk, slug), 0)), order[0])
+        begins[lane.pk] = next((stage for stage in order if treats.get((stage.name, slug), 0)), order[0])
     return begins
 
 
@@ -53,7 +55,7 @@ def start_sheet(rollout: Rollout) -> SignatureSheet | None:
     if not lanes or evidence is None:
         return None
     stages = list(rollout.stages.all())
-    begins = first_stages(rollout, lanes, stages)
+    begins = first_stages(evidence, lanes, stages)
     first = min((begins[lane.pk] for lane in lanes), key=lambda stage: stage.order)
     roles = dict.fromkeys(role for lane in lanes for role in begins[lane.pk].required_roles)
     return _sheet(evidence, lanes, first, tuple(roles))

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from drift.services.looks import PRE_DAYS, pre_period
 from fleet.exceptions import StateConflict
 from fleet.models import HardwareTarget
 from rollouts import cohorts
 from rollouts.cohorts import Arm, Draw
-from rollouts.models import CohortMember, Delivery, Holdback, Lane, Rollout, Stage, StageRun
+from rollouts.models import Holdback, Lane, Rollout, Stage, StageRun
 from rollouts.plans import DAY_S, Policy
 from rollouts.selectors import populations
 from rollouts.selectors.cohorts import hand_picked_devices, holdback_of, population_of, rule_of, run_seed
@@ -76,28 +76,56 @@ def begin(
         next_look_at=now + timedelta(seconds=policy.look_interval_s),
     )
     run.lanes.set(lanes)
-    by_target = {lane.hardware_target.slug: lane for lane in lanes}
-    CohortMember.objects.bulk_create(
-        (
-            CohortMember(
-                run=run,
-                lane=by_target[member.hardware_target],
-                device_id=member.device_id,
-                arm=member.arm,
-                stratum=member.stratum,
-                analysed=member.analysed,
-                previous_release_id=match.running.get(member.device_id),
-            )
-            for member in drawn.members
-        ),
-        batch_size=BATCH,
-    )
+    _freeze(run, drawn, {lane.hardware_target.slug: lane for lane in lanes}, match)
     held = [member.device_id for member in drawn.members if member.arm is Arm.HOLDBACK]
     Holdback.objects.bulk_create(
         (Holdback(rollout=rollout, device_id=device) for device in held), ignore_conflicts=True, batch_size=BATCH
     )
-    queue_deliveries(run, drawn, by_target, match, now=now)
+    _queue(run, now)
     return run
+
+
+# One statement each: a stage may have tens of thousands of devices.
+_MEMBERS = """
+INSERT INTO rollouts_cohortmember (run_id, device_id, lane_id, arm, stratum, analysed, previous_release_id)
+SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::boolean[], %s::bigint[])
+"""
+_DELIVERIES = """
+INSERT INTO rollouts_delivery (
+    run_id, lane_id, device_id, previous_release_id, workload_id, release_id,
+    kind, status, attempt, detail, created_at, cancel_refused, confirmed_inferences
+)
+SELECT run_id, lane_id, device_id, previous_release_id, %(workload)s, %(release)s,
+    'install', 'queued', 1, '', %(now)s, false, 0
+FROM rollouts_cohortmember WHERE run_id = %(run)s AND arm = 'treated' ORDER BY device_id
+"""
+
+
+def _freeze(run: StageRun, drawn: Draw, by_target: dict[str, Lane], match: Match) -> None:
+    """Write the cohorts."""
+    columns = (
+        [member.device_id for member in drawn.members],
+        [by_target[member.hardware_target].pk for member in drawn.members],
+        [str(member.arm) for member in drawn.members],
+        [member.stratum for member in drawn.members],
+        [member.analysed for member in drawn.members],
+        [match.running.get(member.device_id) for member in drawn.members],
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_MEMBERS, [run.pk, *columns])
+
+
+def _queue(run: StageRun, now: datetime) -> None:
+    """A delivery per treated device."""
+    release = run.rollout.release
+    values = {"run": run.pk, "workload": release.workload_id, "release": release.pk, "now": now}
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_DELIVERIES, values)
+    except IntegrityError as error:
+        raise StateConflict(
+            "busy", [], "Another delivery to one of the devices began in this moment; try again.", code="device_busy"
+        ) from error
 
 
 def look_back(policy: Policy, now: datetime) -> tuple[datetime, datetime]:
@@ -108,30 +136,3 @@ def look_back(policy: Policy, now: datetime) -> tuple[datetime, datetime]:
     if policy.pre_s == PRE_DAYS * DAY_S:
         return pre_period(now)
     return now - timedelta(seconds=policy.pre_s), now
-
-
-def queue_deliveries(run: StageRun, drawn: Draw, by_target: dict[str, Lane], match: Match, *, now: datetime) -> None:
-    """One delivery per treated device, in few statements."""
-    release = run.rollout.release
-    try:
-        with transaction.atomic():
-            Delivery.objects.bulk_create(
-                (
-                    Delivery(
-                        device_id=member.device_id,
-                        workload_id=release.workload_id,
-                        lane=by_target[member.hardware_target],
-                        run=run,
-                        release=release,
-                        previous_release_id=match.running.get(member.device_id),
-                        created_at=now,
-                    )
-                    for member in drawn.members
-                    if member.arm is Arm.TREATED
-                ),
-                batch_size=BATCH,
-            )
-    except IntegrityError as error:
-        raise StateConflict(
-            "busy", [], "Another delivery to one of the devices began in this moment; try again.", code="device_busy"
-        ) from error
