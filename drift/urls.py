@@ -9,7 +9,7 @@ from drift.api.evaluations import EvaluationViewSet, FindingViewSet
 from drift.api.labels import AccuracyView, LabelRequestViewSet, LabelViewSet
 from drift.api.playbooks import PlaybookViewSet
 from drift.api.retrospectives import RetrospectiveViewSet
-from drift.views import alarms
+from drift.views import alarms, board, playbooks, retrospectives
 
 router = SimpleRouter(use_regex_path=False)
 router.register("alarms", AlarmViewSet, basename="alarm")
@@ -26,5 +26,12 @@ page_patterns = [
     path("alarms/<int:pk>/", alarms.alarm, name="alarm"),
     path("alarms/<int:pk>/act/", alarms.act, name="alarm-act"),
     path("panels/alarms/", alarms.panel, name="panel-alarms"),
+    path("drift/", board.board, name="board"),
+    path("retrospectives/", retrospectives.retrospectives, name="retrospectives"),
+    path("retrospectives/new/", retrospectives.new, name="retrospective-new"),
+    path("retrospectives/<int:pk>/", retrospectives.retrospective, name="retrospective"),
+    path("playbooks/", playbooks.playbooks, name="playbooks"),
+    path("playbooks/<slug:kind>/", playbooks.playbook, name="playbook"),
+    path("playbooks/<slug:kind>/edit/", playbooks.edit, name="playbook-edit"),
 ]
 api_patterns = [*router.urls, path("accuracy", AccuracyView.as_view(), name="accuracy")]

@@ -1,0 +1,102 @@
+"""The drift board: every release on every hardware target, metric by metric, as the newest run found it."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from drift.charts import effect_text, interval_text
+from drift.models import Evaluation, EvaluationCell, Finding
+from drift.models.evaluations import Progress
+from drift.selectors import board as selectors
+from drift.stats.metrics import METRICS
+from fleet import page
+
+PER_PAGE = 50
+FAILURES_SHOWN = 5
+MAXIMUM_ID = 2**31 - 1
+VERDICTS = [("fail", "Drift"), ("pass", "No drift"), ("inconclusive", "Inconclusive")]
+
+
+@login_required
+@require_GET
+def board(request: HttpRequest) -> HttpResponse:
+    """The newest run, or the one that `evaluation` names."""
+    params = request.GET
+    verdict = page.Choice("verdict", "Some metric is", params.get("verdict", ""), VERDICTS)
+    state = page.context(request, now=timezone.now(), filters=("workload",), more=(verdict,))
+    named = params.get("evaluation", "")
+    if named:
+        number = int(named) if named.isascii() and named.isdigit() else 0
+        boards = Evaluation.objects.filter(kind=Evaluation.Kind.BOARD)
+        found = get_object_or_404(boards, pk=min(number, MAXIMUM_ID))
+        state["kept_with_filters"] = [*state["kept_with_filters"], ("evaluation", named)]
+    else:
+        found = selectors.newest_board()
+    return render(request, "drift/board.html", state | (_run(request, found) if found else {}))
+
+
+def _run(request: HttpRequest, found: Evaluation) -> dict[str, Any]:
+    """What the page shows of one run."""
+    params = request.GET
+    chosen = selectors.cells(found, workload=params.get("workload", ""), verdict=params.get("verdict", ""))
+    shown = Paginator(chosen, PER_PAGE).get_page(params.get("page"))
+    metrics = [name for name in found.parameters.get("metrics", []) if name in METRICS]
+    by_cell = selectors.findings_of(shown)
+    states = Counter(found.cells.values_list("status", flat=True))
+    failed = found.cells.filter(status=Progress.FAILED).select_related("workload", "release", "hardware_target")
+    return {
+        "board": found,
+        "metrics": [METRICS[name].title for name in metrics],
+        "page": shown,
+        "rows": [_row(cell, metrics, by_cell.get(cell.pk, {}), found) for cell in shown],
+        "cells_total": sum(states.values()),
+        "cells_done": states[Progress.DONE],
+        "cells_failed": states[Progress.FAILED],
+        "failures": failed.order_by("pk")[:FAILURES_SHOWN],
+        "drifted": found.findings.filter(verdict="fail").count(),
+        "finished_before": None if found.status == Progress.DONE else selectors.last_finished_board(found),
+        "spans": {name: _span(found.parameters.get(name)) for name in ("recent", "baseline")},
+    }
+
+
+def _span(ends: list[str] | None) -> list[datetime]:
+    return [datetime.fromisoformat(end) for end in ends or ()]
+
+
+def _row(
+    cell: EvaluationCell, metrics: list[str], findings: dict[str, Finding], board: Evaluation
+) -> dict[str, object]:
+    return {
+        "cell": cell,
+        "metrics": [
+            {"title": METRICS[name].title, **(_finding(findings[name], board) if name in findings else {})}
+            for name in metrics
+        ],
+    }
+
+
+def _finding(finding: Finding, board: Evaluation) -> dict[str, object]:
+    """A finding in words; until the last cell is done no verdict is settled."""
+    known = finding.effect is not None
+    return {
+        "finding": finding,
+        "word": _word(finding, board),
+        "effect": effect_text(finding.metric, finding.effect) if known else "",
+        "interval": interval_text(finding.metric, finding.lower, finding.upper) if known else "",
+    }
+
+
+def _word(finding: Finding, board: Evaluation) -> str:
+    if finding.verdict == "fail":
+        return "Drift"
+    if finding.verdict != "pass":
+        return "Not settled yet" if board.status == Progress.RUNNING and finding.p_value is not None else "Inconclusive"
+    rate = board.parameters.get("false_discovery_rate", 0.0)
+    return "Within margin" if finding.q_value is not None and finding.q_value <= rate else "No change shown"
