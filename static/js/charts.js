@@ -85,7 +85,7 @@
     if (narrow.matches && layout.meta?.narrow) Object.assign(layout, layout.meta.narrow);
     if (!plot.classList.contains("js-plotly-plot")) plot.replaceChildren();
     window.Plotly.react(plot, figure.data, layout, { ...config, displayModeBar: touch.matches ? false : "hover" });
-    plot.setAttribute("role", "img");
+    plot.setAttribute("role", "figure");
     plot.setAttribute("aria-label", `${chart.dataset.title}. ${footText(answer.foot).join(", ")}. The same numbers are in the table below the chart.`);
     if (!plot.dataset.listening) {
       plot.dataset.listening = "true";

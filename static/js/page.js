@@ -168,7 +168,10 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     showTimes();
-    for (const message of document.querySelectorAll("[data-toast]")) toast(message.textContent);
+    for (const message of document.querySelectorAll("[data-toast]")) {
+      toast(message.textContent);
+      message.remove();
+    }
   });
 
   window.ridgeline = { ...window.ridgeline, toast, wallClock, instantOf, zone, quiet, showTimes };

@@ -84,7 +84,7 @@ def lanes(question: Question) -> Chart:
     picture = DeviceLanes(
         times=latency.times,
         values=values,
-        releases=[Span(one.start, one.end, one.release) for one in found.releases],
+        releases=[Span(one.start, max(one.end, one.start + question.step), one.release) for one in found.releases],
         events=[
             Event(event.time, event.type, event.severity, detail_words(event.detail))
             for event in reversed(found.events)

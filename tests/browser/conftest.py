@@ -1,0 +1,155 @@
+"""A real Chromium in front of the product, with a fleet in the field behind it."""
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from drift.models import Alarm
+from drift.services.alarms import Sighting, raise_alarm
+from fleet.models import User
+from rollouts.machine import State
+from tests.rollouts.conftest import draft, make_fleet, play, qualify, start  # noqa: F401
+
+DESK, PHONE, NARROW = 1400, 390, 320
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium; the path is taken from RIDGELINE_CHROMIUM where it is not called `chromium`."""
+    path = os.environ.get("RIDGELINE_CHROMIUM") or shutil.which("chromium")
+    assert path, "No chromium on the PATH; install it, or name it in RIDGELINE_CHROMIUM."
+    # playwright's event loop runs in this thread, and so does the ORM
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page that is open in the browser, and what went wrong on it."""
+
+    page: Page
+    address: str
+    problems: list[str] = field(default_factory=list)
+    # of everything but plotly.js and the figures; static files as WhiteNoise sends them, compressed
+    bytes_sent: int = 0
+
+    def settle(self) -> None:
+        """Wait until panels and charts have come."""
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_function("!document.querySelector('.skeleton:not(.chart__plot .skeleton)')")
+
+    def show_everything(self) -> None:
+        """Make the window as high as the page, so that charts below the fold are drawn too."""
+        height = self.page.evaluate("document.documentElement.scrollHeight")
+        self.page.set_viewport_size({"width": self.page.viewport_size["width"], "height": min(height, 8000)})
+        self.settle()
+
+    def overflow(self) -> int:
+        """How many pixels the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+@pytest.fixture
+def visit(chromium, live_server, cast) -> Iterator[Callable[..., Visit]]:
+    """`visit("/devices/", cast.engineer, width=PHONE, theme="dark")` opens a page as somebody."""
+    contexts = []
+
+    def open_page(path: str, user: User | None = None, *, width: int = DESK, theme: str = "light") -> Visit:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=theme,
+            reduced_motion="reduce",
+            has_touch=width < DESK,
+            is_mobile=width < DESK,
+        )
+        contexts.append(context)
+        if user is not None:
+            client = Client()
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+            cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+            context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
+        opened = Visit(context.new_page(), f"{live_server.url}{path}")
+        _listen(opened, live_server.url)
+        opened.page.goto(opened.address)
+        opened.settle()
+        return opened
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def _listen(opened: Visit, home: str) -> None:
+    """Note console errors, exceptions, refused answers, and every request that leaves the machine."""
+    page, host = opened.page, urlsplit(home).netloc
+
+    def on_console(message) -> None:
+        if message.type in ("error", "warning"):
+            opened.problems.append(f"console {message.type}: {message.text}")
+
+    def on_request(request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != host:
+            opened.problems.append(f"request off the machine: {request.url}")
+
+    def on_response(response) -> None:
+        if response.status == 200 and "/figures/" not in response.url and "/static/plotly/" not in response.url:
+            body = response.body()
+            opened.bytes_sent += len(gzip.compress(body)) if "/static/" in response.url else len(body)
+
+    page.on("response", on_response)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: opened.problems.append(f"exception: {error}"))
+    page.on("request", on_request)
+
+
+@pytest.fixture
+def clock(monkeypatch, now) -> Callable:
+    """The wall clock of the server, set by hand."""
+
+    def set_to(moment) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: moment)
+
+    set_to(now)
+    return set_to
+
+
+@pytest.fixture
+def field_day(play, clock, cast):  # noqa: F811
+    """A canary that costs 15 % more energy on orin-nx-16, seen by the product, with an alarm beside it."""
+    day = play(faults={("4.2.0", "orin-nx-16"): {"energy": 1.15, "latency": 1.2}}, per_target=14)
+    for _ in range(12):
+        day.pass_time()
+        if day.states()["orin-nx-16"] == State.ROLLBACK_RECOMMENDED:
+            break
+    assert day.states()["orin-nx-16"] == State.ROLLBACK_RECOMMENDED
+    clock(day.now)
+    sighting = Sighting(
+        kind=Alarm.Kind.ENERGY_DRIFT,
+        severity=Alarm.Severity.CRITICAL,
+        summary="Energy per inference rose on orin-nx-16 with 4.2.0.",
+        started_at=day.now,
+        workload_id=cast.workload.pk,
+        release_id=cast.candidate.pk,
+        hardware_target_id=cast.orin.pk,
+        metric="energy_mean",
+        effect=0.15,
+        lower=0.11,
+        upper=0.19,
+        devices_affected=7,
+    )
+    raise_alarm(sighting, now=day.now)
+    return day

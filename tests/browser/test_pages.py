@@ -1,0 +1,126 @@
+"""Every page in a real browser, light and dark, desk and phone: no error, nothing off the machine, no axe finding."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.conftest import DESK, NARROW, PHONE
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+AXE = Axe()
+# WCAG 2.1, levels A and AA.
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+# Without plotly.js, which is cached and loaded only where a chart is.
+MOST_BYTES = 150_000
+
+
+def pages(field_day, cast) -> list[str]:
+    """Addresses of all pages that the field day gives something to show."""
+    device = next(iter(field_day.field.devices))
+    alarm = cast.workload.alarm_set.get()
+    return [
+        "/?from=-6h",
+        "/devices/",
+        "/devices/?hardware_target=orin-nx-16&sort=energy",
+        f"/devices/{device}/?from=-6h",
+        "/releases/?from=-6h",
+        f"/releases/{cast.candidate.pk}/?from=-6h",
+        "/rollouts/",
+        f"/rollouts/{field_day.rollout.pk}/",
+        f"/rollouts/{field_day.rollout.pk}/?lane=hailo-8",
+        "/alarms/",
+        f"/alarms/{alarm.pk}/",
+        "/ingest/?from=-6h",
+        "/audit/?from=-7d",
+        "/no-such-page/",
+    ]
+
+
+def findings(visited) -> list[str]:
+    """What axe says of the page, one line per element."""
+    answer = AXE.run(visited.page, options=RULES).response
+    return [
+        f"{violation['id']}: {node['html'][:160]} {node.get('any', [{}])[:1]}"
+        for violation in answer["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+def test_every_page_is_sound_in_light_and_dark_on_a_desk_and_on_a_phone(visit, field_day, cast):
+    wrong = []
+    for path in pages(field_day, cast):
+        for width in (DESK, PHONE):
+            opened = visit(path, cast.manager, width=width)
+            opened.show_everything()
+            refused = "status of 404" if path == "/no-such-page/" else "\0"
+            found = [f"light {text}" for text in findings(opened)]
+            opened.page.emulate_media(color_scheme="dark")
+            opened.settle()
+            found += [f"dark {text}" for text in findings(opened)]
+            found += [text for text in opened.problems if refused not in text]
+            if opened.overflow() > 0:
+                found.append(f"{opened.overflow()} px wider than the window")
+            if opened.bytes_sent > MOST_BYTES:
+                found.append(f"{opened.bytes_sent} bytes before its charts")
+            if width == PHONE:
+                opened.page.set_viewport_size({"width": NARROW, "height": 900})
+                if opened.overflow() > 0:
+                    found.append(f"{opened.overflow()} px wider than {NARROW} px")
+            wrong += [f"{path} at {width}: {text}" for text in found]
+            opened.page.context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_log_in_page_is_sound_and_lets_in(visit, cast):
+    for width, theme in ((DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")):
+        opened = visit("/login/", width=width, theme=theme)
+        assert opened.problems + findings(opened) == []
+    cast.engineer.set_password("ridges and canaries")
+    cast.engineer.save()
+    page = visit("/login/?next=/alarms/").page
+    page.get_by_label("User name").fill(cast.engineer.username)
+    page.get_by_label("Password").fill("ridges and canaries")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/alarms/")
+
+
+def test_the_theme_is_kept_and_charts_follow_it(visit, field_day, cast):
+    opened = visit(f"/releases/{cast.candidate.pk}/?from=-6h", cast.engineer)
+    page = opened.page
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    colour = "getComputedStyle(document.querySelector('.js-plotly-plot .xtick text')).fill"
+    before = page.evaluate(colour)
+    page.locator("summary[aria-label=Theme]").click()
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.wait_for_function(f"{colour} !== '{before}'")
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_table_under_a_chart_has_the_numbers_of_the_chart(visit, field_day, cast):
+    page = visit(f"/releases/{cast.candidate.pk}/?from=-6h", cast.engineer).page
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    chart = page.locator("[data-figure-url*='/figures/latency/']")
+    chart.get_by_role("button", name="Table").click()
+    rows = chart.locator("table tbody tr")
+    rows.first.wait_for()
+    answer = page.request.get(f"{page.url.split('/releases')[0]}{chart.get_attribute('data-figure-url')}").json()
+    assert rows.count() == len(answer["table"]["rows"])
+
+
+def test_keys_search_step_and_explain(visit, field_day, cast):
+    opened = visit("/?from=-6h", cast.engineer)
+    page = opened.page
+    page.keyboard.press("?")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("[")
+    page.wait_for_url("**from=2026-**")
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/devices/")
