@@ -10,7 +10,7 @@ The JSON of a look, `LookInput.to_dict()` (arrays are aligned with `devices`; nu
      "metrics": [{"name", "pre": [y|null], "post": [y|null], "recent": [y|null] | null,
                   "margins": {lane|"*": float}, "limits": {lane|"*": float}, "required": bool}],
      "shapes": [{"name", "labels": [str], "pre": [[int]|null], "post": …, "recent": … | null, "margin": float | null}],
-     "hard_limits": [{"name", "limit": float, "values": [x|null], "harm": 1|-1, "unit": str}],
+     "hard_limits": [{"name", "limit": float, "values": [x|null], "harm": 1|-1, "unit": str, "lane": lane|"*"}],
      "state": null | the "state" of the previous result}
 
 The JSON of a result, `LookResult.to_dict()`:

@@ -316,6 +316,15 @@ def test_a_hard_limit_acts_at_once_on_two_treated_devices_and_not_on_one() -> No
     assert verdict([0.2, 0.2]) == "inconclusive", "control devices do not speak against the release"
 
 
+def test_a_hard_limit_of_one_target_is_not_asked_of_another_and_says_how_many_reported_it() -> None:
+    given = cohorts(TWO_LANES)
+    limit = HardLimit("temperature_max", 80.0, [90.0, 91.0, *[None] * 28, *[90.0] * 30], lane="orin", unit="°C")
+    result = evaluate_look(make_look(given, [values(given, "latency_p95", seed=22)], hard_limits=[limit]))
+    assert verdicts(result) == {"orin": "fail", "hailo": "pass"}
+    assert "2 treated devices above 80 °C of 2 that reported it" in lane(result, "orin").reason
+    assert lane(result, "hailo").hard_limits == []
+
+
 def test_an_absolute_limit_of_the_budget_is_checked_on_the_level() -> None:
     given = cohorts({"orin": (12, 24)})
     row = values(given, "latency_p95", seed=23)
