@@ -92,12 +92,15 @@ def _refuse_downgrade(delivery: Delivery, now: datetime) -> bool:
     return True
 
 
-@transaction.atomic
 def _claim_slot(delivery: Delivery, now: datetime) -> bool:
-    """Take one of the lane's slots. The lane row is locked, so the last slot goes to one device."""
+    """Take one of the lane's slots, where they are limited."""
     limit = delivery.run.stage.concurrency if delivery.run else None
-    if limit is None:
-        return _claim(delivery, now)
+    return _claim(delivery, now) if limit is None else _claim_within(limit, delivery, now)
+
+
+@transaction.atomic
+def _claim_within(limit: int, delivery: Delivery, now: datetime) -> bool:
+    """The lane row is locked, so the last slot goes to one device."""
     Lane.objects.select_for_update().get(pk=delivery.lane_id)
     busy = Delivery.objects.filter(
         lane=delivery.lane_id,

@@ -4,6 +4,7 @@ import pytest
 
 from rollouts.machine import State
 from rollouts.models import Look, Recommendation
+from rollouts.selectors.replay import replay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,3 +19,4 @@ def test_more_energy_on_one_hardware_target_halts_that_lane_and_lets_the_other_p
     advice = Recommendation.objects.get(lane=game.lane("orin-nx-16"), status="open")
     assert "Energy per inference" in advice.reason
     assert advice.reverse_plan["destinations"] == [{"release": "4.1.0", "devices": 12}]
+    assert replay(advice.evidence).agrees
