@@ -38,9 +38,7 @@ def quarantine_fields(
     if allowances.take(f"quarantine-bytes:{device_id}", rate=_BYTES_PER_HOUR / 3600, size=_BYTES_PER_HOUR, amount=size):
         texts = [None] * len(texts)
     n = len(rejections)
-    if allowances.take(
-        f"quarantine-rows:{device_id}", rate=_REASONS_PER_HOUR / 3600, size=_REASONS_PER_HOUR, amount=n
-    ):
+    if allowances.take(f"quarantine-rows:{device_id}", rate=_REASONS_PER_HOUR / 3600, size=_REASONS_PER_HOUR, amount=n):
         return [], 0
     fields = [
         Field("device_id", "int8", device_id),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry import columns
@@ -55,6 +55,7 @@ def plain(records: Records) -> Plain:
     )
 
 
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 400),
     minutes=st.integers(1, 90),
@@ -81,6 +82,7 @@ def test_each_minute_holds_what_its_records_sum_up_to(n, minutes, seed, missing)
                 assert value == pytest.approx(expected[column.name], rel=1e-12), column.name
 
 
+@settings(max_examples=40)
 @given(n=st.integers(1, 300), seed=st.integers(0, 1000))
 def test_each_cell_holds_the_records_of_its_hour_and_condition(n, seed):
     records = draw(np.random.default_rng(seed), n, minutes=200)
