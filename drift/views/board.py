@@ -90,7 +90,14 @@ def _finding(finding: Finding, board: Evaluation) -> dict[str, object]:
         "word": _word(finding, board),
         "effect": effect_text(finding.metric, finding.effect) if known else "",
         "interval": interval_text(finding.metric, finding.lower, finding.upper) if known else "",
+        "q": _q_text(finding.q_value),
     }
+
+
+def _q_text(q_value: float | None) -> str:
+    if q_value is None:
+        return ""
+    return "q < 0.001" if q_value < 0.001 else f"q {q_value:.3f}"
 
 
 def _word(finding: Finding, board: Evaluation) -> str:

@@ -68,7 +68,7 @@ def test_everyone_reads_effect_verdict_and_q_of_each_metric(name, run, cast, bro
     text = browser_client(getattr(cast, name)).get("/drift/").content.decode()
     assert "1 finding of drift" in text
     assert "+8.3 %" in text and "+6.0 % to +10.0 %" in text and "Drift</span>" in text
-    assert "No change shown</span>" in text and "q 0.4" in text
+    assert "No change shown</span>" in text and "q 0.400" in text and "q &lt; 0.001" in text
 
 
 def test_a_cell_that_failed_shows_its_error_and_no_verdict(run, cast, browser_client) -> None:
