@@ -14,7 +14,7 @@ from rollouts.models import Controller, Delivery
 from rollouts.services import advancing, deciding, drafting
 from tests.rollouts.conftest import CHANGE_RECORD, POLICY, actor_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 IMAGE = b"not really an image, but thirty-one and more bytes of one"
 

@@ -9,7 +9,7 @@ from rollouts.models import Delivery
 from rollouts.services import advancing, offering, reporting
 from telemetry.models import DeviceLatest
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 MINUTE = timedelta(minutes=1)
 
