@@ -14,7 +14,7 @@ from rollouts.models import Delivery, LaneTransition, StageRun
 from rollouts.services import deciding
 from tests.rollouts.conftest import actor_of, hash_of, sign_all
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def test_promoting_takes_a_lane_into_the_next_stage_with_a_fresh_draw(quick, act
     assert {delivery.device.region.slug for delivery in fresh} == {"us-west"}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_managers_who_promote_at_once_one_wins_and_the_other_is_told_the_state(quick, act, cast):
     game = quick()
     sign_all(game.rollout, cast, game.now)
@@ -71,6 +72,7 @@ def test_of_two_managers_who_promote_at_once_one_wins_and_the_other_is_told_the_
     assert StageRun.objects.filter(stage__name="fleet").count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_one_promotes_while_another_rolls_back_and_only_one_of_them_happens_to_the_lane(quick, act, cast):
     game = quick()
     sign_all(game.rollout, cast, game.now)

@@ -6,7 +6,7 @@ from rollouts.machine import State
 from rollouts.models import Look, Recommendation
 from rollouts.selectors.replay import replay
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def test_more_energy_on_one_hardware_target_halts_that_lane_and_lets_the_other_pass(play):

@@ -11,7 +11,7 @@ from rollouts.models import Delivery, LaneTransition, Recommendation, StageRun
 from rollouts.services import advancing, deciding, evaluating
 from tests.rollouts.conftest import actor_of, hash_of, sign_all
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 STAGE = {"name": "canary", "share": 0.5, "minimum_soak_s": 0, "minimum_devices": 2, "minimum_inferences": 100}
 
@@ -121,6 +121,7 @@ def test_a_recommendation_that_nobody_decides_on_expires_and_is_held(quick):
     assert set(Recommendation.objects.values_list("status", flat=True)) == {"expired"}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_workers_that_evaluate_at_once_take_one_look(quick):
     from concurrent.futures import ThreadPoolExecutor
     from threading import Barrier
