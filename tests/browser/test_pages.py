@@ -56,7 +56,7 @@ def test_every_page_is_sound_in_light_on_a_desk_and_in_dark_on_a_phone(visit, fi
             found = [text for text in opened.problems if refused not in text] + findings(opened)
             if opened.bytes_sent > MOST_BYTES:
                 found.append(f"{opened.bytes_sent} bytes before its charts")
-            for window in (width, NARROW):
+            for window in (PHONE, NARROW) if width == PHONE else (DESK,):
                 opened.page.set_viewport_size({"width": window, "height": 900})
                 if opened.overflow() > 0:
                     found.append(f"{opened.overflow()} px wider than {window} px")
