@@ -37,7 +37,13 @@ def use_temporary_database() -> str:
 def drop_database(name: str) -> None:
     """Drop a database that `use_temporary_database` made."""
     with psycopg.connect(os.environ["RIDGELINE_BENCHMARK_SERVER"], autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        for _ in range(60):
+            try:
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                return
+            except psycopg.errors.InsufficientPrivilege:
+                # autovacuum is at work in it, which belongs to somebody else and is soon over
+                time.sleep(1)
 
 
 @contextmanager

@@ -293,7 +293,7 @@ def _order_statistics(counts: NDArray, values: NDArray, ps: Sequence[float]) -> 
 class HistogramRows:
     """Many histograms in coordinate form: `count[k]` values of row `row[k]` fell into bin `index[k]`.
 
-    A pair (row, index) may occur more than once; counts add up. `zero` has one entry per row.
+    A pair (row, index) may occur more than once, in any order; counts add up. `zero` has one entry per row.
     Serves both kinds: a unit-interval histogram has bins 0 to 99 and no zeros.
     """
 
@@ -332,20 +332,20 @@ class HistogramRows:
         zero = np.zeros(n_rows, dtype=np.int64)
         zero[present] = words[start + 1]
         wide = head >= WIDE // 2
-        # narrow rows, all at once: word positions start+2 .. start+size of each
-        narrow_rows, n_start, n_bins, n_offset = present[~wide], start[~wide] + 2, size[~wide] - 2, head[~wide]
-        total = int(n_bins.sum())
-        within = np.arange(total) - np.repeat(np.cumsum(n_bins) - n_bins, n_bins)
-        row = np.repeat(narrow_rows, n_bins)
-        index = np.repeat(n_offset, n_bins) + within
-        count = words[np.repeat(n_start, n_bins) + within].astype(np.int64)
-        filled = count > 0
-        parts = [(row[filled], index[filled], count[filled])]
+        # narrow rows, all at once: what remains of the words without the headers are their counts, end to end
+        counts = np.ones(words.size, dtype=bool)
+        counts[start] = counts[start + 1] = False
         for at in np.flatnonzero(wide):
-            offset, counts, zeros = unpack(words[start[at] : start[at] + size[at]].tobytes())
+            counts[start[at] : start[at] + size[at]] = False
+        bins, offset = size[~wide] - 2, head[~wide]
+        row = np.repeat(present[~wide], bins)
+        index = np.arange(row.size) + np.repeat(offset - (np.cumsum(bins) - bins), bins)
+        parts = [(row, index, words[counts].astype(np.int64))]
+        for at in np.flatnonzero(wide):
+            first, many, zeros = unpack(words[start[at] : start[at] + size[at]].tobytes())
             zero[present[at]] = zeros
-            parts.append((np.full(counts.size, present[at]), offset + np.arange(counts.size), counts))
-        row, index, count = (np.concatenate([part[k] for part in parts]).astype(np.int64) for k in range(3))
+            parts.append((np.full(many.size, present[at]), first + np.arange(many.size), many))
+        row, index, count = (np.concatenate(part) if wide.any() else part[0] for part in zip(*parts, strict=True))
         return cls(row, index, count, zero)
 
     @classmethod
@@ -369,7 +369,7 @@ class HistogramRows:
         return cls(row, index, np.ones(index.size, dtype=np.int64), np.zeros(n_rows, dtype=np.int64)).compact()
 
     def compact(self) -> HistogramRows:
-        """The same histograms with each (row, index) once, in order."""
+        """The same histograms with each (row, index) once, in order, without zero counts."""
         if not self.row.size:
             return self
         low = int(self.index.min())
@@ -383,13 +383,17 @@ class HistogramRows:
         else:
             unique, inverse = np.unique(key, return_inverse=True)
             total = np.bincount(inverse, weights=self.count).astype(np.int64)
+            unique, total = unique[total > 0], total[total > 0]
         return HistogramRows(unique // width, unique % width + low, total, self.zero)
 
     def regroup(self, group: NDArray, n_groups: int) -> HistogramRows:
-        """Histograms merged into groups: row r goes into group `group[r]`."""
+        """Histograms merged into groups: row r goes into group `group[r]`.
+
+        Counts of one bin stay apart until they are needed as one: each further step would pay for adding them up.
+        """
         group = np.asarray(group, dtype=np.int64)
         zero = np.bincount(group, weights=self.zero, minlength=n_groups).astype(np.int64)
-        return HistogramRows(group[self.row], self.index, self.count, zero).compact()
+        return HistogramRows(group[self.row], self.index, self.count, zero)
 
     def append(self, other: HistogramRows) -> HistogramRows:
         """These rows followed by the other's."""

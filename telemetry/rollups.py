@@ -57,16 +57,19 @@ class Rollups:
             self.n_rows + other.n_rows,
         )
 
-    def merged_by(self, *names: str) -> Rollups:
-        """Rows with equal keys made one, ordered by those keys; other keys are dropped."""
-        if not names:
-            return self.merged_into(np.zeros(self.n_rows, dtype=np.int64), 1)
+    def groups_by(self, *names: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Groups of rows with equal keys, ordered by key: one row of each group, and the group of each row."""
         # each key as a code, and the codes as one number: sorting numbers is far cheaper than sorting rows
         combined = np.zeros(self.n_rows, dtype=np.int64)
         for name in names:
             unique, code = np.unique(self.keys[name], return_inverse=True)
             combined = combined * max(unique.size, 1) + code
         _, example, group = np.unique(combined, return_index=True, return_inverse=True)
+        return example, group
+
+    def merged_by(self, *names: str) -> Rollups:
+        """Rows with equal keys made one, ordered by those keys; other keys are dropped."""
+        example, group = self.groups_by(*names)
         merged = self.merged_into(group, example.size)
         return merged.with_keys(**{name: self.keys[name][example] for name in names})
 

@@ -142,7 +142,7 @@ def metric_heatmap(
 def class_mix(selection: Selection, *, start: datetime, end: datetime, group_by: Sequence[str] = ()) -> list[ClassMix]:
     """How often each class was predicted over [start, end), by group."""
     grouped = grouped_rollups(selection, start=start, end=end, values=("class_counts",), group_by=group_by)
-    rows = grouped.rollups.histograms["class_counts"]
+    rows = grouped.rollups.histograms["class_counts"].compact()
     names = dict(ClassLabel.objects.filter(pk__in=np.unique(rows.index).tolist()).values_list("pk", "name"))
     mixes = []
     for row in np.argsort(grouped.rollups.keys["group"]):

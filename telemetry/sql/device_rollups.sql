@@ -56,7 +56,7 @@ WITH marked AS MATERIALIZED (
   SELECT bucket, device_id, context_id, {columns} FROM device_minute
   WHERE device_id = ANY(%(device_ids)s::int4[]) AND bucket >= %(last_hour)s AND bucket < %(end)s
 )
-SELECT {keys}, min(bucket), max(bucket), {merged}
+SELECT {keys}, {first}, {last}, {values}
 FROM covered
 WHERE %(context_ids)s::int4[] IS NULL OR context_id = ANY(%(context_ids)s::int4[])
-GROUP BY {keys}
+{grouping}

@@ -118,6 +118,20 @@ def merged_columns(values: Sequence[str], alias: str = "") -> sql.Composed:
     return sql.SQL(", ").join(parts)
 
 
+def single_columns(values: Sequence[str], alias: str = "") -> sql.Composed:
+    """The value columns of single rows, in the shape that `read_rollups` expects of merged ones."""
+    prefix = [alias] if alias else []
+    parts: list[sql.Composable] = []
+    for name in values:
+        identifier = sql.Identifier(*prefix, name)
+        column = columns.ROLLUP_VALUE[name]
+        # partial rows hold shorter integers than the tiers
+        parts.append(sql.SQL("{}::int8").format(identifier) if column.type == "int8" else identifier)
+        if column.merge in ("histogram", "classes"):
+            parts.append(sql.SQL("int4send(octet_length({}))").format(identifier))
+    return sql.SQL(", ").join(parts)
+
+
 def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[str]) -> Rollups:
     """Rows of `keys` and `merged_columns(values)` as columns in memory."""
     if not rows:
@@ -148,10 +162,12 @@ def _key_column(values: Sequence) -> NDArray[np.int64]:
 def _histogram_column(blobs: Sequence[bytes | None], lengths: Sequence[bytes | None], merge: str) -> HistogramRows:
     """One merged histogram per result row, from the stored ones of its group end to end."""
     per_row = np.array([0 if item is None else len(item) // 4 for item in lengths], dtype=np.int64)
-    length = np.frombuffer(b"".join(item for item in lengths if item), dtype=">i4").astype(np.int64)
-    blob = b"".join(item for item in blobs if item)
+    length = np.frombuffer(b"".join(filter(None, lengths)), dtype=">i4").astype(np.int64)
     decode = histograms.classes_from_blob if merge == "classes" else HistogramRows.from_blob
-    return decode(blob, length).regroup(np.repeat(np.arange(per_row.size), per_row), per_row.size)
+    stored = decode(b"".join(filter(None, blobs)), length)
+    if length.size == per_row.size and (per_row == 1).all():
+        return stored
+    return stored.regroup(np.repeat(np.arange(per_row.size), per_row), per_row.size)
 
 
 def execute(cursor: psycopg.Cursor, statement: sql.Composable, parameters: Mapping[str, Any]) -> list[tuple]:

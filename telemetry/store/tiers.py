@@ -21,6 +21,7 @@ from telemetry.store.connection import (
     moment,
     query,
     read_rollups,
+    single_columns,
     value_columns,
     writing,
 )
@@ -122,7 +123,7 @@ def add_to_cohorts(tier: CohortTier, added: Rollups) -> int:
         return 0
     statement = query("take_cohort_rows").format(
         tier=sql.Identifier(tier),
-        columns=sql.SQL(", ").join((value_columns(_COHORT_KEYS, "tier"), _unmerged_columns())),
+        columns=sql.SQL(", ").join((value_columns(_COHORT_KEYS, "tier"), single_columns(_VALUES, "tier"))),
     )
     with writing() as cursor:
         rows = execute(
@@ -198,14 +199,3 @@ def rewrite_device_rows(tier: DeviceTier, due: Sequence[tuple[int, datetime]]) -
 
 def _names(table: tuple[columns.Column, ...]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns.names(table)))
-
-
-def _unmerged_columns() -> sql.Composed:
-    """The value columns of single rows in the shape that `read_rollups` expects of merged ones."""
-    parts: list[sql.Composable] = []
-    for column in columns.ROLLUP_VALUES:
-        identifier = sql.Identifier("tier", column.name)
-        parts.append(identifier)
-        if column.merge in ("histogram", "classes"):
-            parts.append(sql.SQL("int4send(octet_length({}))").format(identifier))
-    return sql.SQL(", ").join(parts)

@@ -218,7 +218,7 @@ def test_class_counts_survive_packing_and_merge_by_addition(rows):
     index = np.array([c for counts in rows for c in counts], dtype=np.int64)
     count = np.array([n for counts in rows for n in counts.values()], dtype=np.int64)
     packed = histograms.pack_classes(HistogramRows(row, index, count, np.zeros(len(rows), dtype=np.int64)))
-    merged = histograms.unpack_classes(packed).regroup(np.zeros(len(rows), dtype=int), 1)
+    merged = histograms.unpack_classes(packed).regroup(np.zeros(len(rows), dtype=int), 1).compact()
     expected: dict[int, int] = {}
     for counts in rows:
         for c, n in counts.items():
