@@ -128,12 +128,12 @@ def single_columns(values: Sequence[str], alias: str = "") -> sql.Composed:
         # partial rows hold shorter integers than the tiers
         parts.append(sql.SQL("{}::int8").format(identifier) if column.type == "int8" else identifier)
         if column.merge in ("histogram", "classes"):
-            parts.append(sql.SQL("int4send(octet_length({}))").format(identifier))
+            parts.append(sql.SQL("coalesce(octet_length({}), 0)").format(identifier))
     return sql.SQL(", ").join(parts)
 
 
-def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[str]) -> Rollups:
-    """Rows of `keys` and `merged_columns(values)` as columns in memory."""
+def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[str], *, single: bool = False) -> Rollups:
+    """Rows of `keys` and `merged_columns(values)`, or `single_columns(values)`, as columns in memory."""
     if not rows:
         return Rollups.empty(keys, values)
     n_rows = len(rows)
@@ -144,7 +144,7 @@ def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[st
     for name in values:
         column = columns.ROLLUP_VALUE[name]
         if column.merge in ("histogram", "classes"):
-            merged[name] = _histogram_column(next(taken), next(taken), column.merge)
+            merged[name] = _histogram_column(next(taken), next(taken), column.merge, single)
         elif column.type == "int8":
             numbers[name] = np.array(next(taken), dtype=np.int64)
         else:
@@ -154,20 +154,26 @@ def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[st
 
 
 def _key_column(values: Sequence) -> NDArray[np.int64]:
+    """Keys as integers; times, which come as datetimes or as seconds, in microseconds."""
     if isinstance(values[0], datetime):
-        return np.array([(value - EPOCH) // _MICROSECOND for value in values], dtype=np.int64)
+        values = [value.timestamp() for value in values]
+    if isinstance(values[0], float):
+        # exact: a double has microseconds to spare until the year 2242
+        return np.rint(np.array(values) * 1e6).astype(np.int64)
     return np.array(values, dtype=np.int64)
 
 
-def _histogram_column(blobs: Sequence[bytes | None], lengths: Sequence[bytes | None], merge: str) -> HistogramRows:
+def _histogram_column(
+    blobs: Sequence[bytes | None], lengths: Sequence[bytes | None] | Sequence[int], merge: str, single: bool
+) -> HistogramRows:
     """One merged histogram per result row, from the stored ones of its group end to end."""
+    decode = histograms.classes_from_blob if merge == "classes" else HistogramRows.from_blob
+    blob = b"".join(filter(None, blobs))
+    if single:
+        return decode(blob, np.array(lengths, dtype=np.int64))
     per_row = np.array([0 if item is None else len(item) // 4 for item in lengths], dtype=np.int64)
     length = np.frombuffer(b"".join(filter(None, lengths)), dtype=">i4").astype(np.int64)
-    decode = histograms.classes_from_blob if merge == "classes" else HistogramRows.from_blob
-    stored = decode(b"".join(filter(None, blobs)), length)
-    if length.size == per_row.size and (per_row == 1).all():
-        return stored
-    return stored.regroup(np.repeat(np.arange(per_row.size), per_row), per_row.size)
+    return decode(blob, length).regroup(np.repeat(np.arange(per_row.size), per_row), per_row.size)
 
 
 def execute(cursor: psycopg.Cursor, statement: sql.Composable, parameters: Mapping[str, Any]) -> list[tuple]:

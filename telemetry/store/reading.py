@@ -24,7 +24,6 @@ from telemetry.store.connection import (
 MANY_HOURS = timedelta(hours=6)
 
 _ALL = ("all",)
-_EXTREMES = ("first_bucket", "last_bucket")
 _GROUPABLE = {"bucket", "device_id", "context_id", "hardware_target_id", "region_id"}
 
 
@@ -53,11 +52,17 @@ def device_rollups(
         one row per key that has data, with the keys `first_bucket` and `last_bucket` besides: the first and last start
         of a stored row that went into it.
     """
+    # with steps of an hour or a few, a stored row most often is a row of the result, and sorting them is lost time
+    grouped = step is None or step < HOUR or step >= MANY_HOURS
+    bucket = sql.Identifier("bucket")
     statement = query("device_rollups").format(
         columns=value_columns(values),
         tier_columns=value_columns(values, "tier"),
-        # with steps of an hour or more a stored row is most often a row of the result, and sorting them is lost time
-        **_select(values, by, step, grouped=step is None or step < HOUR or step >= MANY_HOURS),
+        keys=_keys(by, step),
+        first=sql.SQL("min({})").format(bucket) if grouped else bucket,
+        last=sql.SQL("max({})").format(bucket) if grouped else bucket,
+        values=merged_columns(values) if grouped else single_columns(values),
+        grouping=sql.SQL("GROUP BY {}").format(_keys(by, step)) if grouped else sql.SQL(""),
     )
     parameters = {
         "device_ids": list(device_ids),
@@ -66,7 +71,16 @@ def device_rollups(
     }
     with reading() as cursor:
         rows = execute(cursor, statement, parameters)
-    return _one_per_key(rows, by, values)
+    found = read_rollups(rows, (*(by or _ALL), "first_bucket", "last_bucket"), values, single=not grouped)
+    if grouped:
+        return found
+    example, group = found.groups_by(*(by or _ALL))
+    first = np.full(example.size, np.iinfo(np.int64).max)
+    last = np.full(example.size, np.iinfo(np.int64).min)
+    np.minimum.at(first, group, found.keys["first_bucket"])
+    np.maximum.at(last, group, found.keys["last_bucket"])
+    keys = {name: found.keys[name][example] for name in by}
+    return found.merged_into(group, example.size).with_keys(**keys, first_bucket=first, last_bucket=last)
 
 
 def cohort_rollups(
@@ -83,8 +97,8 @@ def cohort_rollups(
 ) -> Rollups:
     """Roll-ups of cohorts over [start, end), as far as they are folded (see telemetry.services.folding.catch_up).
 
-    Five minutes belong to the span in which they begin. Arguments and result as `device_rollups`, with the keys
-    `context_id`, `hardware_target_id`, `region_id` and, with a step, `bucket`.
+    Five minutes belong to the span in which they begin. Arguments as of `device_rollups`, with the keys `context_id`,
+    `hardware_target_id`, `region_id` and, with a step, `bucket`; one row per key that has data.
     """
     wanted = {"context_id": context_ids, "hardware_target_id": hardware_target_ids, "region_id": region_ids}
     filters = {name: list(ids) for name, ids in wanted.items() if ids is not None}
@@ -93,13 +107,14 @@ def cohort_rollups(
     )
     statement = query("cohort_rollups").format(
         columns=value_columns(values),
+        keys=_keys(by, step),
         # a tier has few rows per cohort and step: numpy merges them faster than PostgreSQL sorts them
-        **_select(values, by, step, grouped=False),
+        values=single_columns(values),
         filter=condition if filters else sql.SQL("true"),
     )
     with reading() as cursor:
         rows = execute(cursor, statement, {**filters, **_span(start, end, step, origin)})
-    return _one_per_key(rows, by, values)
+    return read_rollups(rows, by or _ALL, values, single=True).merged_by(*(by or _ALL))
 
 
 def _span(start: datetime, end: datetime, step: timedelta | None, origin: datetime) -> dict:
@@ -107,38 +122,12 @@ def _span(start: datetime, end: datetime, step: timedelta | None, origin: dateti
     return {**vars(cover(start, end, step=step, origin=origin)), "step": step, "origin": origin}
 
 
-def _select(
-    values: Sequence[str], by: Sequence[str], step: timedelta | None, *, grouped: bool
-) -> dict[str, sql.Composable]:
-    """The select list of rows merged by key, or of single rows, for the placeholders of the queries."""
-    keys = _keys(by, step)
-    bucket = sql.Identifier("bucket")
-    return {
-        "keys": keys,
-        "first": sql.SQL("min({})").format(bucket) if grouped else bucket,
-        "last": sql.SQL("max({})").format(bucket) if grouped else bucket,
-        "values": merged_columns(values) if grouped else single_columns(values),
-        "grouping": sql.SQL("GROUP BY {}").format(keys) if grouped else sql.SQL(""),
-    }
-
-
-def _one_per_key(rows: Sequence[tuple], by: Sequence[str], values: Sequence[str]) -> Rollups:
-    found = read_rollups(rows, (*(by or _ALL), *_EXTREMES), values)
-    example, group = found.groups_by(*(by or _ALL))
-    first = np.full(example.size, np.iinfo(np.int64).max)
-    last = np.full(example.size, np.iinfo(np.int64).min)
-    np.minimum.at(first, group, found.keys["first_bucket"])
-    np.maximum.at(last, group, found.keys["last_bucket"])
-    merged = found.merged_into(group, example.size)
-    keys = {name: found.keys[name][example] for name in by}
-    return merged.with_keys(**keys, first_bucket=first, last_bucket=last)
-
-
 def _keys(by: Sequence[str], step: timedelta | None) -> sql.Composable:
     """The grouping keys as a list of expressions that serves both SELECT and GROUP BY."""
     if not set(by) <= _GROUPABLE or ("bucket" in by) != (step is not None):
         raise ValueError(f"cannot group by {by} with step {step}")
-    bucket = sql.SQL("time_bucket(%(step)s, bucket, %(origin)s::timestamptz)")
+    # as a number: making datetimes of thousands of rows would take longer than reading them
+    bucket = sql.SQL("date_part('epoch', time_bucket(%(step)s, bucket, %(origin)s::timestamptz))")
     # `_ALL` stands for one group with everything, and none without data (which GROUP BY () would give)
     everything = sql.SQL("bucket IS NULL")
     keys = [bucket if name == "bucket" else sql.Identifier(name) for name in by]

@@ -138,7 +138,7 @@ def add_to_cohorts(tier: CohortTier, added: Rollups) -> int:
                 "last": moment(added.keys["bucket"].max()),
             },
         )
-    stored = read_rollups(rows, _COHORT_KEYS, _VALUES)
+    stored = read_rollups(rows, _COHORT_KEYS, _VALUES, single=True)
     return copy_rollups(tier, stored.append(added).merged_by(*_COHORT_KEYS))
 
 
