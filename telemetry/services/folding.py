@@ -25,8 +25,9 @@ from telemetry.rollups import Rollups
 MARKS_PER_TRANSACTION = 2_000
 STALE_PER_TRANSACTION = 500
 
-# A reader folds first when it is that little; beyond it the beat task is trusted until it is that late.
-MARKS_PER_READ = 300
+# A reader folds first what one transaction takes (tenths of a second); beyond it the beat task is trusted until it is
+# that late.
+MARKS_PER_READ = MARKS_PER_TRANSACTION
 LATE = timedelta(seconds=30)
 LOCK_WAIT = timedelta(seconds=2)
 
