@@ -75,13 +75,16 @@ def midpoints(index: ArrayLike) -> NDArray[np.float64]:
 def unit_index_of(values: ArrayLike) -> NDArray[np.int32]:
     """The bin of each value in [0, 1]; 1.0 belongs to the last.
 
+    A value within a ten-millionth below a bin's lower limit counts as in it: 0.29 as a double is a hair less than 29
+    hundredths when multiplied, 0.9 in single precision a hair less than 0.9, and a device and the server must agree.
+
     Raises:
         ValueError: a value lies outside of [0, 1] or is not a number.
     """
     v = np.asarray(values, dtype=np.float64)
     if v.size and not ((v >= 0) & (v <= 1)).all():
         raise ValueError("values must lie in [0, 1]")
-    return np.minimum((v * UNIT_BINS).astype(np.int32), UNIT_BINS - 1)
+    return np.minimum((v * UNIT_BINS + 1e-5).astype(np.int32), UNIT_BINS - 1)
 
 
 # --- packing --------------------------------------------------------------------------------------------------------
