@@ -10,8 +10,8 @@ from provisioning.state import CHECKOUT, State
 FOLDER = CHECKOUT / "static" / "img" / "pictures"
 # name, page, width, height, colour scheme
 PICTURES = (
-    ("rollout-board", "/rollouts/1/", 1400, 900, "light"),
-    ("release", "/releases/", 1400, 900, "dark"),
+    ("rollout-board", "/rollouts/1/", 1400, 940, "light"),
+    ("fleet", "/", 1400, 900, "dark"),
     ("device-phone", "/devices/", 390, 844, "light"),
 )
 SETTLED_MS = 2500
