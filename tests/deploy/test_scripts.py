@@ -6,7 +6,8 @@ import subprocess
 import pytest
 import yaml
 
-COMMANDS = ["script/bootstrap", "script/server", "script/demo", "script/test", "script/lock", ".ci/run"]
+NAMES = ("bootstrap", "demo", "lock", "pictures", "server", "test")
+COMMANDS = [*(f"script/{name}" for name in NAMES), ".ci/run"]
 SHELL = [*COMMANDS, "deploy/python"]
 
 
