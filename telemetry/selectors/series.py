@@ -91,7 +91,13 @@ def metric_series(
     first = floor(start, step)
     ps = tuple(DEFAULT_QUANTILES if quantiles is None else quantiles) if metric.histogram else ()
     names = stats if stats is not None else ["mean", *(name for name in metric.parts if len(metric.parts) > 1)]
-    needed = [name for name in metric.values if ps or name != metric.histogram]
+    # columns that only one statistic reads are left alone where it is not asked for
+    special = {metric.minimum: "min", metric.maximum: "max", metric.squares: "stddev"}
+    needed = [
+        name
+        for name in metric.values
+        if (ps or name != metric.histogram) and (name not in special or special[name] in names)
+    ]
     grouped = grouped_rollups(selection, start=first, end=end, values=needed, group_by=group_by, step=step)
     rollups, groups = grouped.rollups, grouped.groups
     times = [first + k * step for k in range(-(-(end - first) // step))]
