@@ -62,7 +62,7 @@ def steps(arguments: list[str]) -> dict[str, list[str]]:
         return {"tests": [*PYTEST, "--create-db", *arguments]}
     manage = server.manage
     return {
-        "lint": [str(BIN / "ruff"), "check", "."],
+        "lint": [str(BIN / "ruff"), "check", "--no-cache", "."],
         "import rules": [str(BIN / "lint-imports")],
         "migrations": manage("makemigrations", "--check", "--dry-run"),
         # A browser wants both cores to itself, or its waiting times run out.

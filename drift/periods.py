@@ -6,10 +6,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from telemetry.selectors.summaries import DeviceSummaries
 
 from drift.stats.metrics import SHAPES
 from drift.stats.summaries import SHAPE_BINS, DevicePeriod, ExponentialHistograms, shape_counts
+from telemetry.selectors.summaries import DeviceSummaries
 
 
 def device_period(summary: DeviceSummaries) -> DevicePeriod:
