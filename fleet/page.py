@@ -9,11 +9,14 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import NoReverseMatch, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from fleet import timerange
 from fleet.exceptions import InvalidInput
 from fleet.models import DeviceGroup, HardwareTarget, Region, Release, Workload
 from fleet.scopes import scopes_of_user
+from fleet.selectors.saved_views import same_query, views_of_page
 
 # Parameters that are not filters: they survive a change of filter, and a change of range.
 RANGE = ("from", "to")
@@ -61,6 +64,10 @@ def context(
         "kept_with_filters": [(name, params[name]) for name in KEPT_WITH_FILTERS if params.get(name)],
         "kept_with_range": [(name, value) for name, value in params.items() if name not in RANGE and value],
         "query": query(params, chosen),
+        "zone": zone(params),
+        "stage_address": _stage_address(params),
+        "views": saved_views(request) if shown else (),
+        "address": request.get_full_path(),
     }
 
 
@@ -76,6 +83,50 @@ def query(params: QueryDict, chosen: timerange.TimeRange, **more: str) -> str:
     for name, value in more.items():
         kept[name] = value
     return f"?{kept.urlencode()}"
+
+
+def saved_views(request: HttpRequest) -> list[dict[str, Any]]:
+    """The saved views of this page: each with whether it is what is shown, and whether the reader may change it."""
+    if not request.user.is_authenticated:
+        return []
+    here = request.META.get("QUERY_STRING", "")
+    return [
+        {
+            "view": view,
+            "current": same_query(view.query, here),
+            "mine": view.owner_id == request.user.pk or request.user.is_administrator,
+        }
+        for view in views_of_page(request.user, request.path)
+    ]
+
+
+def safe_address(request: HttpRequest, address: str, otherwise: str) -> str:
+    """An address within the product, as a form sent it; `otherwise` where it leads elsewhere."""
+    inside = address.startswith("/") and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
+    return address if inside else otherwise
+
+
+def without_range(query: str) -> str:
+    """A query string without its time range: the page then opens with its usual one."""
+    kept = QueryDict(query, mutable=True)
+    for name in RANGE:
+        kept.pop(name, None)
+    return kept.urlencode()
+
+
+def zone(params: QueryDict) -> str:
+    """The zone in which the page shows times: utc, local, site, or a name of the IANA database."""
+    return params.get("tz") or "utc"
+
+
+def _stage_address(params: QueryDict) -> str:
+    """Where "this stage" leads on a page that names a release, "" while there is no such address."""
+    if not params.get("release"):
+        return ""
+    try:
+        return reverse("rollouts:this-stage")
+    except NoReverseMatch:
+        return ""
 
 
 def needs_scope(scope: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:

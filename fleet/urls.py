@@ -4,7 +4,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import path
 
 from fleet.api.routes import api_patterns, root_patterns
-from fleet.views import audit, devices, home, releases
+from fleet.views import audit, devices, home, releases, saved_views
 
 page_patterns = [
     path("", home.home, name="home"),
@@ -18,6 +18,8 @@ page_patterns = [
     path("releases/<int:pk>/", releases.release, name="release"),
     path("releases/<int:pk>/act/", releases.act, name="release-act"),
     path("audit/", audit.audit, name="audit"),
+    path("save-view/", saved_views.save, name="save-view"),
+    path("saved-views/<int:pk>/act/", saved_views.act, name="saved-view-act"),
 ]
 
 __all__ = ["api_patterns", "page_patterns", "root_patterns"]

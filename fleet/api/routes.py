@@ -12,6 +12,7 @@ from fleet.api import (
     labels,
     people,
     releases,
+    saved_views,
     signing_keys,
 )
 from fleet.api.resources import Resource
@@ -74,6 +75,7 @@ api_patterns = [
     *noun("signing-keys", signing_keys.SigningKeyViewSet, "revoke"),
     *noun("budgets", budgets.BudgetViewSet, item=("patch",)),
     *noun("waivers", budgets.WaiverViewSet, "approve", "revoke"),
+    *noun("saved-views", saved_views.SavedViewViewSet, item=("patch", "delete")),
     *noun("audit", audit.AuditViewSet, create=False),
 ]
 

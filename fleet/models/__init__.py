@@ -6,6 +6,7 @@ from fleet.models.budgets import Budget, Waiver
 from fleet.models.devices import Device, DeviceGroup, HardwareTarget, Region, Workload
 from fleet.models.people import User
 from fleet.models.releases import Artifact, Release, SigningKey
+from fleet.models.saved_views import SavedView
 
 __all__ = [
     "Artifact",
@@ -17,6 +18,7 @@ __all__ = [
     "HardwareTarget",
     "Region",
     "Release",
+    "SavedView",
     "SigningKey",
     "Token",
     "User",

@@ -46,6 +46,8 @@ NOUNS: dict[str, set[str]] = {
     "notification-channels": ADMINISTRATORS,
     # Everyone has tokens of their own; whose can be reached is tested with the people.
     "tokens": READERS,
+    # Everyone keeps views; whose can be changed is tested with them.
+    "saved-views": READERS,
     # A retrospective computes and changes nothing.
     "retrospectives": READERS,
 }
