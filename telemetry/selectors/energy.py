@@ -12,9 +12,10 @@ from fleet.models import Device, HardwareTarget, Region
 from telemetry import metrics
 from telemetry.columns import FALLBACKS
 from telemetry.metrics import METRICS
-from telemetry.models import ClassLabel, ReleaseSpan
+from telemetry.models import ClassLabel
 from telemetry.selectors.contexts import labels_of_contexts
 from telemetry.selectors.grouping import grouped_rollups, natural_order
+from telemetry.selectors.reporting import reporting_devices
 from telemetry.selectors.selection import Selection
 from telemetry.store import energy as stored
 
@@ -226,7 +227,7 @@ def energy_variation(selection: Selection, *, start: datetime, end: datetime) ->
     Law of total variance, twice: Var(x) = E[Var(x | batch)] + E[Var(E[x | batch] | device)] + Var(E[x | device]), with
     every inference weighing the same. None where no energy was measured.
     """
-    devices, of_devices = _some_devices(selection, start, end, MOST_DEVICES)
+    devices, of_devices = reporting_devices(selection, start=start, end=end, most=MOST_DEVICES)
     rows = stored.energy_minutes(devices, start, end, context_ids=_context_ids(selection))
     if not rows.n.size:
         return None
@@ -255,7 +256,7 @@ def ramp_up(selection: Selection, *, start: datetime, end: datetime) -> RampUp |
 
     The first minute of a device in the range counts only if the range shows the pause before it, so it is left out.
     """
-    devices, _ = _some_devices(selection, start, end, MOST_DEVICES)
+    devices, _ = reporting_devices(selection, start=start, end=end, most=MOST_DEVICES)
     rows = stored.energy_minutes(devices, start, end, context_ids=_context_ids(selection))
     if not rows.n.size:
         return None
@@ -292,7 +293,7 @@ def ramp_up(selection: Selection, *, start: datetime, end: datetime) -> RampUp |
 def energy_by_class(selection: Selection, *, start: datetime, end: datetime) -> list[ClassEnergy]:
     """Energy by predicted class, from raw rows of some devices in the last hour of [start, end), the dearest first."""
     start = max(start, end - CLASS_SPAN)
-    devices, _ = _some_devices(selection, start, end, MOST_CLASS_DEVICES)
+    devices, _ = reporting_devices(selection, start=start, end=end, most=MOST_CLASS_DEVICES)
     rows = stored.energy_classes(devices, start, end, context_ids=_context_ids(selection))
     names = dict(ClassLabel.objects.filter(pk__in=[row.class_id for row in rows]).values_list("pk", "name"))
     return sorted(
@@ -334,16 +335,3 @@ def _context_ids(selection: Selection) -> list[int] | None:
             workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
         )
     )
-
-
-def _some_devices(selection: Selection, start: datetime, end: datetime, most: int) -> tuple[list[int], int]:
-    """Up to `most` devices of a selection that reported in [start, end), evenly picked by id, and how many did."""
-    spans = ReleaseSpan.objects.filter(selection.devices(), first_time__lt=end, last_time__gte=start)
-    if selection.workload_id is not None:
-        spans = spans.filter(workload=selection.workload_id)
-    if selection.release_ids is not None:
-        spans = spans.filter(release__in=selection.release_ids)
-    ids = sorted(spans.values_list("device", flat=True).distinct())
-    if len(ids) <= most:
-        return ids, len(ids)
-    return [ids[k] for k in np.linspace(0, len(ids) - 1, most).round().astype(int)], len(ids)

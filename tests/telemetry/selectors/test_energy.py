@@ -14,6 +14,7 @@ from telemetry.selectors.energy import (
     energy_variation,
     ramp_up,
 )
+from telemetry.selectors.reporting import reporting_devices
 from telemetry.selectors.selection import Selection
 from telemetry.services import folding
 from tests.telemetry.records import Records, draw_records, make_context, store_batch
@@ -180,3 +181,13 @@ def test_where_nothing_was_measured_there_are_no_figures(cast, now):
     assert energy_variation(Selection(), **span) is None
     assert ramp_up(Selection(), **span) is None
     assert energy_by_class(Selection(), **span) == []
+
+
+@pytest.mark.django_db
+def test_a_device_that_ran_two_releases_is_read_once(stored, cast, now):
+    device = stored[0][0]
+    ReleaseSpan.objects.create(
+        device=device, workload=cast.workload, release=cast.candidate, first_time=now - HOUR, last_time=now
+    )
+    ids, count = reporting_devices(Selection(), start=now - SPAN, end=now)
+    assert (len(ids), count) == (2, 2)
