@@ -218,12 +218,15 @@ DEVICE_STATE: Final = (
     Column("battery_pct", "float4", nullable=True),
 )
 
+# One row per reading of a counter; `delta` and `seconds` count since the reading before it.
 COUNTER_RATE: Final = (
     Column("time", "timestamptz"),
     Column("device_id", "int4"),
     Column("name", "text"),
     Column("delta", "float8"),
     Column("seconds", "float8"),
+    Column("value", "float8", nullable=True),
+    Column("boot_id", "text", nullable=True),
 )
 
 # One mark per (batch, context, five minutes): partial rows that the cohort tiers do not contain yet.

@@ -1,11 +1,11 @@
 """The only way to the hypertables: one typed function per query in telemetry/sql."""
 
 from telemetry.store.connection import copy_rows, microseconds, moment
+from telemetry.store.counters import count_up
 from telemetry.store.ingesting import (
     Booked,
     book_batch,
     copy_tables,
-    count_up,
     extend_release_span,
     renew_gaps,
     repeat_batch,

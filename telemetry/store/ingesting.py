@@ -67,18 +67,6 @@ def extend_release_span(
     )
 
 
-def count_up(device_id: int, boot_id: str, time: datetime, values: Mapping[str, float]) -> None:
-    """Turn cumulative counters into rows of `counter_rate`."""
-    parameters = {
-        "device": device_id,
-        "boot_id": boot_id,
-        "time": time,
-        "names": list(values),
-        "values": list(values.values()),
-    }
-    _execute("count_up", parameters, rows=False)
-
-
 def renew_gaps(now: datetime, since: datetime) -> tuple[int, int]:
     """Bring batch gaps up to date with the ledger; how many were opened and closed.
 

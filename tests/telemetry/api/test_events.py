@@ -169,7 +169,7 @@ def test_a_timeline_tells_releases_silences_throttling_clock_states_and_counters
     store.copy_rows(
         "device_state", [(now - HOUR + k * MINUTE, device.pk, 60.0 + k, 5.0, None, 90.0) for k in range(10)]
     )
-    store.copy_rows("counter_rate", [(now - HOUR, device.pk, "resets", 3.0, 60.0)])
+    store.copy_rows("counter_rate", [(now - HOUR, device.pk, "resets", 3.0, 60.0, 7.0, "boot")])
     BatchGap.objects.create(
         device=device,
         boot_id="boot",

@@ -33,7 +33,7 @@ def stored(cast, make_device, now):
         records = draw_records(rng, [now - 36 * HOUR + 36 * HOUR * share for share in rng.random(50)])
         store_batch(device, make_context(release, now), records, seq=1, received_at=now - HOUR)
         store.copy_rows("device_state", [(now - HOUR, device.pk, 61.0, 5.0, 500.0, 80.0)])
-        store.copy_rows("counter_rate", [(now - HOUR, device.pk, "resets", 2.0, 60.0)])
+        store.copy_rows("counter_rate", [(now - HOUR, device.pk, "resets", 2.0, 60.0, 7.0, "boot")])
         at = now - HOUR
         BatchGap.objects.create(device=device, boot_id="b", missing_from=1, missing_to=2, before_time=at, found_at=at)
         QuarantinedRecord.objects.create(

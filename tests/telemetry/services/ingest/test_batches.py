@@ -271,16 +271,17 @@ def test_counters_become_increases_over_resets_and_reboots(device, now):
         counters = {"time": at.isoformat(), "values": {"inferences_total": value}}
         send(device, envelope(at, seq=seq, boot_id=boot, counters=counters), at)
     assert rows("counter_rate", "name, delta, seconds", "time") == [
-        ("inferences_total", delta, 10.0) for delta in (60.0, 40.0, 50.0, 20.0)
+        ("inferences_total", 0.0, 0.0),
+        *(("inferences_total", delta, 10.0) for delta in (60.0, 40.0, 50.0, 20.0)),
     ]
 
 
-def test_a_counter_reading_that_comes_late_adds_nothing_twice(device, now):
+def test_a_counter_reading_that_comes_late_is_put_between_its_neighbours(device, now):
     for seq, second, value in ((1, 0, 100), (3, 20, 160), (2, 10, 130)):
         at = now + timedelta(seconds=second)
         counters = {"time": at.isoformat(), "values": {"a": value}}
         send(device, envelope(now, seq=seq, counters=counters), now + timedelta(seconds=20))
-    assert rows("counter_rate", "delta, seconds") == [(60.0, 20.0)]
+    assert rows("counter_rate", "delta, seconds", "time") == [(0.0, 0.0), (30.0, 10.0), (30.0, 10.0)]
 
 
 def test_directives_are_told_the_more_particular_one_first(device, cast, now):
