@@ -20,6 +20,7 @@ from fleet.exceptions import (
     NotFound,
     StateConflict,
     TooLarge,
+    TooMany,
 )
 from fleet.problems import CONTENT_TYPE, problem, problem_response
 
@@ -33,6 +34,7 @@ STATUS: dict[type[Exception], int] = {
     StateConflict: 409,
     TooLarge: 413,
     InvalidInput: 422,
+    TooMany: 429,
     DomainError: 400,
     PermissionDenied: 403,
     Http404: 404,
@@ -74,6 +76,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         return _respond(422, "unstorable", "A value lies outside what can be stored.")
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="ridgeline"'
+    if isinstance(exc, TooMany):
+        headers["Retry-After"] = str(exc.wait_s)
     code = getattr(exc, "code", {403: "permission_denied", 404: "not_found", 413: "too_large"}.get(status, "error"))
     more: dict[str, Any] = {}
     if isinstance(exc, StateConflict):

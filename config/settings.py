@@ -150,7 +150,7 @@ DATABASES["default"].update(
             "max_size": env.int("RIDGELINE_DB_POOL", default=8),
             # a request waits this long for a connection, then is answered 503 with Retry-After
             "timeout": env.float("RIDGELINE_DB_POOL_TIMEOUT", default=3.0),
-        }
+        },
     },
     TEST={"NAME": env("TEST_DATABASE_NAME", default="test_ridgeline")},
 )
@@ -234,6 +234,13 @@ RETENTION_DAYS = {
     "ledger": env.int("RIDGELINE_RETENTION_LEDGER_DAYS", default=90),
     "quarantine": env.int("RIDGELINE_RETENTION_QUARANTINE_DAYS", default=30),
 }
+
+# Enrolments per minute and address, and how many of them with a bad key; beyond that the answer is 429.
+ENROLL_PER_MINUTE = env.int("RIDGELINE_ENROLL_PER_MINUTE", default=6_000)
+ENROLL_FAILURES_PER_MINUTE = env.int("RIDGELINE_ENROLL_FAILURES_PER_MINUTE", default=60)
+
+# Functions `(selection, *, start, end) -> [(moment, words)]` whose moments time charts mark, beside arrivals of releases.
+CHART_MARKS = ["rollouts.selectors.stage_marks.stage_marks"]
 
 # With a token, /metrics answers its bearers alone; without one it is open, as Prometheus expects inside a network.
 METRICS_TOKEN = env("RIDGELINE_METRICS_TOKEN", default="")

@@ -60,3 +60,13 @@ class TooLarge(DomainError):
     """The body is larger than the limit."""
 
     code = "too_large"
+
+
+class TooMany(DomainError):
+    """Too many requests; wait."""
+
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, *, wait_s: int, code: str | None = None) -> None:
+        self.wait_s = wait_s
+        super().__init__(detail, code=code)

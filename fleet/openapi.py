@@ -62,6 +62,7 @@ FORBIDDEN = {403: _refusal("The right is missing")}
 NOT_FOUND = {404: _refusal("There is no such thing")}
 CONFLICT = {409: _refusal("The state does not allow this; `state` and `allowed_actions` say what it does")}
 INVALID = {400: _refusal("The body cannot be read"), 422: _refusal("Bad input, with one entry per field")}
+TOO_MANY = {429: _refusal("Too many requests; wait as Retry-After says")}
 
 READ = UNAUTHENTICATED | FORBIDDEN | NOT_FOUND
 WRITE = READ | CONFLICT | INVALID

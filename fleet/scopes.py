@@ -20,6 +20,24 @@ SCOPES = READ_SCOPES | {
     "admin",
 }
 
+# Each scope in words, in the order in which pages list them.
+SCOPE_WORDS = {
+    "fleet:read": "see devices, groups and enrolment keys",
+    "releases:read": "see releases, artifacts and budgets",
+    "telemetry:read": "see what devices measured",
+    "drift:read": "see alarms and drift",
+    "rollouts:read": "see rollouts and their evidence",
+    "audit:read": "see the audit trail",
+    "drift:write": "acknowledge alarms, label samples, stop a rollout",
+    "board:sign": "sign rollouts and waivers, in the roles held",
+    "fleet:write": "accept, suspend, retire and group devices, issue their tokens",
+    "releases:write": "register, publish and withdraw releases, write budgets",
+    "telemetry:write": "set what devices send",
+    "rollouts:write": "draft, start, promote and roll back",
+    "account": "have API tokens and saved views",
+    "admin": "people, enrolment keys, signing keys, everyone's tokens",
+}
+
 _EVERYONE = READ_SCOPES | {"account"}
 _MANAGER = SCOPES - {"admin"}
 _BOARD = frozenset({"drift:write", "board:sign"})

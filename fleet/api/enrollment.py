@@ -7,12 +7,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fleet import enrollment_limits
 from fleet.actors import Actor
 from fleet.api.devices import NewTokenSerializer
 from fleet.api.fields import LabelField
 from fleet.api.resources import ReasonSerializer, Resource
+from fleet.exceptions import BadCredentials, DomainError, TooMany
 from fleet.models import Device, DeviceGroup, EnrollmentKey, HardwareTarget, Region
-from fleet.openapi import CONFLICT, FORBIDDEN, INVALID, READ, UNAUTHENTICATED, WRITE
+from fleet.openapi import CONFLICT, FORBIDDEN, INVALID, READ, TOO_MANY, UNAUTHENTICATED, WRITE
 from fleet.permissions import IsDevice
 from fleet.services import enrollment, tokens
 from fleet.tables import CSVList
@@ -51,22 +53,31 @@ class EnrollView(APIView):
 
     @extend_schema(
         request=EnrollSerializer,
-        responses={201: EnrolledSerializer, **UNAUTHENTICATED, **FORBIDDEN, **CONFLICT, **INVALID},
+        responses={201: EnrolledSerializer, **UNAUTHENTICATED, **FORBIDDEN, **CONFLICT, **INVALID, **TOO_MANY},
         auth=[],
     )
     def post(self, request: Request) -> Response:
         """Enrol."""
+        now, address = timezone.now(), enrollment_limits.address_of(request)
+        if wait := enrollment_limits.seconds_to_wait(address, now):
+            enrollment_limits.note("too_many", address, now)
+            raise TooMany("Too many enrolments from this address; wait as Retry-After says.", wait_s=wait)
         serializer = EnrollSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         fields = serializer.validated_data
-        enrolled = enrollment.enroll(
-            fields["enrollment_key"],
-            fields["serial"],
-            now=timezone.now(),
-            hardware_target=fields["hardware_target"],
-            region=fields["region"],
-            power_source=fields["power_source"],
-        )
+        try:
+            enrolled = enrollment.enroll(
+                fields["enrollment_key"],
+                fields["serial"],
+                now=now,
+                hardware_target=fields["hardware_target"],
+                region=fields["region"],
+                power_source=fields["power_source"],
+            )
+        except DomainError as refusal:
+            enrollment_limits.note("bad_key" if isinstance(refusal, BadCredentials) else "refused", address, now)
+            raise
+        enrollment_limits.note("enrolled", address, now)
         device = enrolled.device
         return Response({"device": device.serial, "status": device.status, "token": enrolled.token}, status=201)
 

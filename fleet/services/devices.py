@@ -146,6 +146,19 @@ def move(device: Device, action: str, *, actor: Actor, now: datetime, reason: st
     return device
 
 
+def move_all(
+    devices: Iterable[Device], action: str, *, actor: Actor, now: datetime, reason: str = ""
+) -> tuple[list[Device], list[Device]]:
+    """Do the same with many devices; return those that moved and those whose state did not allow it any more."""
+    moved, stayed = [], []
+    for device in devices:
+        try:
+            moved.append(move(device, action, actor=actor, now=now, reason=reason))
+        except StateConflict:
+            stayed.append(device)
+    return moved, stayed
+
+
 @transaction.atomic
 def update_device(
     device: Device,
@@ -187,7 +200,13 @@ def _text(value: Any) -> Any:
 
 @transaction.atomic
 def change_group(
-    group: DeviceGroup, *, add: Sequence[Device], remove: Sequence[Device], actor: Actor, now: datetime
+    group: DeviceGroup,
+    *,
+    add: Sequence[Device],
+    remove: Sequence[Device],
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
 ) -> tuple[int, int]:
     """Put devices into a group and take others out, in bulk; return how many of each were changed."""
     membership = Device.groups.through
@@ -203,7 +222,7 @@ def change_group(
     )
     membership.objects.filter(devicegroup=group, device__in=leaving).delete()
     audit.record_all(
-        audit.entry(actor=actor, action=action, obj=device, now=now, new={"group": group.slug})
+        audit.entry(actor=actor, action=action, obj=device, now=now, new={"group": group.slug}, reason=reason)
         for action, devices in (("device.tagged", entering), ("device.untagged", leaving))
         for device in devices
     )

@@ -18,13 +18,21 @@
     }
   });
 
-  // --- dialogs: [data-opens="id"] opens, [data-closes] closes ----------------------------------------------------------
+  // --- dialogs: [data-opens="id"] opens, [data-closes] closes; one dialog serves many rows: the opener's data-fill names
+  // what goes into its fields (by name) and texts ([data-filled]) ---------------------------------------------------------
+  function fill(dialog, values) {
+    for (const [name, value] of Object.entries(values)) {
+      for (const field of dialog.querySelectorAll(`[name="${CSS.escape(name)}"]`)) field.value = value;
+      for (const text of dialog.querySelectorAll(`[data-filled="${CSS.escape(name)}"]`)) text.textContent = value;
+    }
+  }
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-opens]");
     if (opener) {
       const dialog = document.getElementById(opener.dataset.opens);
       if (dialog) {
         event.preventDefault();
+        fill(dialog, JSON.parse(opener.dataset.fill || "{}"));
         dialog.showModal();
       }
       return;
@@ -46,6 +54,18 @@
     const open = nav.toggleAttribute("data-open");
     button.setAttribute("aria-expanded", String(open));
     for (const group of nav.querySelectorAll("details")) group.open = open;
+  });
+
+  // --- lists with ticks: one box ticks all, and what is done to the ticked rows says how many there are -------------------
+  document.addEventListener("change", (event) => {
+    const list = event.target.closest("[data-ticks]");
+    if (!list) return;
+    if (event.target.matches("[data-tick-all]")) {
+      for (const box of list.querySelectorAll("tbody input[type=checkbox]")) box.checked = event.target.checked;
+    }
+    const ticked = [...list.querySelectorAll("tbody input[type=checkbox]:checked")];
+    for (const node of list.querySelectorAll("[data-ticked]")) node.textContent = String(ticked.length);
+    for (const node of list.querySelectorAll("[data-needs-ticks]")) node.toggleAttribute("hidden", !ticked.length);
   });
 
   // --- forms that send themselves when a choice changes, without empty fields in the address ---------------------------
