@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,11 +82,16 @@ class LookPlan:
 
 @dataclass(frozen=True)
 class LookOutcome:
-    """What one look says. `inputs` is plain JSON: `replay(inputs)` gives the same result, whatever arrived since."""
+    """What one look says, with the numbers that it was given."""
 
-    inputs: dict[str, Any]
+    given: LookInput
     result: LookResult
     completeness: dict[str, Any]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What was given as plain JSON: `replay(inputs)` gives the same result, whatever arrived since."""
+        return self.given.to_dict()
 
     @property
     def verdict(self) -> str:
@@ -167,9 +173,7 @@ def look_at(
         hard_limits=_hard_limits(plan, cumulative),
         state=state,
     )
-    result = evaluate_look(inputs)
-    frozen = inputs.to_dict()
-    return LookOutcome(inputs=frozen, result=result, completeness=_completeness(plan, cumulative))
+    return LookOutcome(given=inputs, result=evaluate_look(inputs), completeness=_completeness(plan, cumulative))
 
 
 def replay(inputs: dict[str, Any]) -> LookResult:

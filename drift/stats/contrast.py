@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,73 +104,142 @@ def stratum_moments(assignments: Floats, differences: Floats) -> Moments:
 
     `assignments` has shape (B, n), 1.0 for treated; `differences` shape (n, k), NaN where a device has no value at this
     look. A device without a value is left out of both arms in every assignment: it stays missing whatever it was given.
+
+    Differences are centred on the stratum's mean first: within a stratum the contrast does not feel a common shift, and
+    sums of squares are exact only near zero. Then the control's sum is minus the treated's, and the weighted contrast
+    w (mean_T - mean_C) is the treated's sum itself, because w (1/n_T + 1/n_C) = 1.
     """
-    present = np.isfinite(differences)
-    column_count = differences.shape[1]
-    if present.all():
-        return _complete_moments(assignments, differences)
-    # Columns that miss the same devices share their counts; most looks have one or two such patterns.
-    patterns, pattern_of = np.unique(present.T, axis=0, return_inverse=True)
-    pattern_of = pattern_of.reshape(-1)
-    shape = (assignments.shape[0], column_count)
-    parts = {name: np.zeros(shape) for name in _SUMMED}
-    scale = np.zeros(column_count)
-    for index, devices in enumerate(patterns):
-        columns = np.flatnonzero(pattern_of == index)
-        if not devices.any():
-            continue
-        moments = _complete_moments(assignments[:, devices], differences[np.ix_(devices, columns)])
-        for name, array in parts.items():
-            array[:, columns] = getattr(moments, name)
-        scale[columns] = moments.scale
-    return Moments(**parts, scale=scale)
-
-
-def arm_counts(assignments: Floats) -> tuple[Floats, Floats]:
-    """Treated and control devices per assignment, shape (B, 1), or (1, 1) where all assignments agree."""
-    treated = assignments.sum(axis=1, keepdims=True)
-    if (treated == treated[0]).all():
-        treated = treated[:1]
-    return treated, assignments.shape[1] - treated
-
-
-def _complete_moments(assignments: Floats, differences: Floats) -> Moments:
-    # Within a stratum the contrast does not feel a common shift, and sums of squares are exact only near zero.
-    centred = differences - differences.mean(axis=0)
-    treated, control = arm_counts(assignments)
-    sum_all = centred.sum(axis=0)
+    part = _Stratum.of(assignments, differences)
+    centred, treated, control, weight = part.centred, part.treated, part.control, part.weight
+    columns = differences.shape[1]
+    both = assignments @ np.concatenate([centred, centred**2], axis=1)
+    sum_treated, squares_treated = both[:, :columns], both[:, columns:]
     squares_all = (centred**2).sum(axis=0)
-    sum_treated = assignments @ centred
-    squares_treated = assignments @ centred**2
     per_treated = 1.0 / np.maximum(treated, 1.0)
     per_control = 1.0 / np.maximum(control, 1.0)
-    sum_control = sum_all - sum_treated
-    weight = treated * control / (treated + control)
-    spread_treated = weight**2 * per_treated
-    spread_control = weight**2 * per_control
-    weighted = weight * (sum_treated * per_treated - sum_control * per_control)
-    residual_control = squares_all - squares_treated - sum_control**2 * per_control
-    residual_treated = squares_treated - sum_treated**2 * per_treated
+    compares = part.compares
+    squared_sum = sum_treated**2
     # What is left of the squares after subtraction is rounding when it is this small beside what was subtracted.
     noise = 1e-13 * squares_all
-    residual_treated = np.where(residual_treated > noise, residual_treated, 0.0)
-    residual_control = np.where(residual_control > noise, residual_control, 0.0)
-    # A stratum with one arm only compares nothing; its devices and their variance stay out.
-    compares = (weight > 0).astype(np.float64)
-    one = compares * np.ones_like(differences[:1])
+    residual_control = (squares_all - squares_treated) - squared_sum * per_control
+    residual_control *= (residual_control > noise) * compares
+    residual_treated = squares_treated - squared_sum * per_treated
+    residual_treated *= (residual_treated > noise) * compares
     return Moments(
-        weighted * compares,
-        weight * one,
-        spread_treated * one,
-        spread_control * one,
-        residual_treated * compares,
-        residual_control * compares,
-        np.maximum(treated - 1.0, 0.0) * one,
-        np.maximum(control - 1.0, 0.0) * one,
-        treated * one,
-        control * one,
-        np.abs(differences).max(axis=0),
+        sum_treated * compares,
+        weight,
+        weight**2 * per_treated,
+        weight**2 * per_control,
+        residual_treated,
+        residual_control,
+        np.maximum(treated - 1.0, 0.0) * compares,
+        np.maximum(control - 1.0, 0.0) * compares,
+        treated * compares,
+        control * compares,
+        part.scale,
     )
+
+
+def group_moments(strata: Sequence[tuple[Floats, Floats]]) -> Moments:
+    """The sum of the moments of several strata, each given as its `assignments` and `differences`.
+
+    The same numbers as `total` of `stratum_moments` up to rounding, from one matrix product over all devices: only the
+    squared sums have to be taken stratum by stratum. Raises ValueError without any stratum.
+    """
+    regular: list[_Stratum] = []
+    apart: list[Moments] = []
+    for assignments, differences in strata:
+        part = _Stratum.of(assignments, differences)
+        # Where missing devices empty an arm in some assignments only, each assignment has to be looked at by itself.
+        if part.compares.min() == part.compares.max():
+            regular.append(part)
+        else:
+            apart.append(stratum_moments(assignments, differences))
+    if regular:
+        apart.append(_summed(regular))
+    return total(apart)
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """One stratum's assignments, centred differences (n, k; 0 where missing) and devices per arm, (B or 1, k or 1)."""
+
+    assignments: Floats
+    centred: Floats
+    treated: Floats
+    control: Floats
+    weight: Floats
+    scale: Floats
+
+    @classmethod
+    def of(cls, assignments: Floats, differences: Floats) -> _Stratum:
+        present = np.isfinite(differences)
+        treated, control = _counts(assignments, present)
+        filled = np.where(present, differences, 0.0)
+        centred = np.where(present, differences - filled.sum(axis=0) / np.maximum(present.sum(axis=0), 1), 0.0)
+        weight = treated * control / np.maximum(treated + control, 1.0)
+        return cls(assignments, centred, treated, control, weight, np.abs(filled).max(axis=0))
+
+    @property
+    def compares(self) -> Floats:
+        """1 where both arms have a device; a stratum with one arm only compares nothing and stays out."""
+        return (self.weight > 0).astype(np.float64)
+
+
+def _summed(strata: Sequence[_Stratum]) -> Moments:
+    """Moments of strata each of which compares in every assignment, or in none."""
+    centred = np.concatenate([part.centred * part.compares[:1] for part in strata])
+    stacked = (
+        np.concatenate([part.assignments for part in strata], axis=1) if len(strata) > 1 else strata[0].assignments
+    )
+    columns = centred.shape[1]
+    both = stacked @ np.concatenate([centred, centred**2], axis=1)
+    lost_treated, lost_control = np.zeros((2, len(stacked), columns))
+    start = 0
+    for part in strata:
+        squared = part.assignments @ centred[start : start + len(part.centred)]
+        start += len(part.centred)
+        np.square(squared, out=squared)
+        lost_treated += squared * (1.0 / np.maximum(part.treated, 1.0))
+        squared *= 1.0 / np.maximum(part.control, 1.0)
+        lost_control += squared
+    squares_all = (centred**2).sum(axis=0)
+    noise = 1e-13 * squares_all
+    residual_control = np.subtract(squares_all - both[:, columns:], lost_control, out=lost_control)
+    residual_control *= residual_control > noise
+    residual_treated = np.subtract(both[:, columns:], lost_treated, out=lost_treated)
+    residual_treated *= residual_treated > noise
+    counts = [(part.treated * part.compares, part.control * part.compares, part.weight) for part in strata]
+    return Moments(
+        both[:, :columns],
+        sum(weight for _, _, weight in counts),
+        sum(weight**2 / np.maximum(treated, 1.0) for treated, _, weight in counts),
+        sum(weight**2 / np.maximum(control, 1.0) for _, control, weight in counts),
+        residual_treated,
+        residual_control,
+        sum(np.maximum(treated - 1.0, 0.0) for treated, _, _ in counts),
+        sum(np.maximum(control - 1.0, 0.0) for _, control, _ in counts),
+        sum(treated for treated, _, _ in counts),
+        sum(control for _, control, _ in counts),
+        np.max([part.scale for part in strata], axis=0),
+    )
+
+
+def _counts(assignments: Floats, present: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Treated and control devices with a value, each of shape (B or 1, k or 1); `present` has shape (n, k)."""
+    if present.all():
+        patterns, pattern_of = np.ones((1, len(present)), dtype=bool), np.zeros(1, dtype=np.intp)
+    else:
+        # Columns that miss the same devices share their counts; most looks have one or two such patterns.
+        patterns, pattern_of = np.unique(present.T, axis=0, return_inverse=True)
+    treated = assignments @ patterns.T.astype(np.float64)
+    if (treated == treated[0]).all():
+        treated = treated[:1]
+    control = patterns.sum(axis=1) - treated
+    if len(patterns) == 1:
+        return treated, control
+    pattern_of = pattern_of.reshape(-1)
+    return treated[:, pattern_of], control[:, pattern_of]
 
 
 def stratified_contrast(assignments: Floats, strata: NDArray[np.integer], differences: Floats) -> Contrast:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.stats.assignments import Quota
-from drift.stats.contrast import Contrast, Moments, stratum_moments, total
+from drift.stats.contrast import Contrast, Moments, group_moments, total
 
 MINIMUM_PER_ARM = 6
 """Treated and control devices that a group needs before it is tested on its own."""
@@ -70,18 +70,38 @@ def _large_enough(strata_quotas: Sequence[Quota], minimum: int) -> bool:
     return sum(quota.treated for quota in both) >= minimum and sum(quota.control for quota in both) >= minimum
 
 
-def moments_by_stratum(
+Units = Sequence[tuple[str, ...]]
+
+
+def units(found: Sequence[Group], lane_of: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """The strata in the largest sets that no group divides: strata tested on their own, and what is left of each lane.
+
+    Moments are kept per unit: a group's are the sum over its units.
+    """
+    alone = {group.strata[0] for group in found if group.scope is Scope.STRATUM}
+    rest: dict[str, list[str]] = {}
+    for stratum, lane in lane_of.items():
+        if stratum not in alone:
+            rest.setdefault(lane, []).append(stratum)
+    return [(stratum,) for stratum in lane_of if stratum in alone] + [tuple(names) for names in rest.values()]
+
+
+def moments_by_unit(
+    of: Units,
     assignments: Mapping[str, NDArray[np.float64]],
     devices: Mapping[str, NDArray[np.intp]],
     differences: NDArray[np.float64],
-) -> dict[str, Moments]:
-    """Moments of each stratum; `assignments[h]` has shape (B, n_h), `differences` (n, k) over all devices."""
-    return {name: stratum_moments(block, differences[devices[name]]) for name, block in assignments.items()}
+) -> dict[tuple[str, ...], Moments]:
+    """Moments of each unit; `assignments[h]` has shape (B, n_h), `differences` (n, k) over all devices."""
+    return {
+        unit: group_moments([(assignments[name], differences[devices[name]]) for name in unit]) for unit in of
+    }  # fmt: skip
 
 
-def group_contrast(moments: Mapping[str, Moments], group: Group) -> Contrast:
-    """The contrast of a group from the moments of its strata."""
-    return total(moments[name] for name in group.strata).contrast()
+def group_contrast(moments: Mapping[tuple[str, ...], Moments], group: Group) -> Contrast:
+    """The contrast of a group from the moments of its units."""
+    inside = set(group.strata)
+    return total(found for unit, found in moments.items() if inside.issuperset(unit)).contrast()
 
 
 def enough_present(group: Group, strata_quotas: Mapping[str, Quota], present: Mapping[str, int]) -> bool:

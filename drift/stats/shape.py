@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from drift.stats.contrast import RESOLUTION, arm_counts
+from drift.stats.contrast import RESOLUTION
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class ShapeMoments:
             self.squares_treated / np.maximum(self.freedom_treated, 1) * self.spread_treated
             + self.squares_control / np.maximum(self.freedom_control, 1) * self.spread_control
         )[..., 0]
-        difference = (self.weighted**2).sum(axis=1)
+        difference = np.einsum("bj,bj->b", self.weighted, self.weighted)
         difference = np.where(difference <= RESOLUTION**2, 0.0, difference)
         ratio = np.sqrt(difference / np.maximum(variance, RESOLUTION**2))
         return np.where(defined, ratio, np.nan)
@@ -85,33 +85,65 @@ class ShapeMoments:
 
 def shape_moments(assignments: Floats, differences: Floats) -> ShapeMoments:
     """Moments of one stratum: `assignments` (B, n), `differences` (n, bins), a row of NaN where a device is absent."""
-    present = np.isfinite(differences).all(axis=1)
-    if not present.any():
-        empty = np.zeros((1, 1))
-        return ShapeMoments(np.zeros((assignments.shape[0], differences.shape[1])), *(empty,) * 7)
-    if not present.all():
-        assignments, differences = assignments[:, present], differences[present]
-    centred = differences - differences.mean(axis=0)
-    treated, control = arm_counts(assignments)
-    per_treated, per_control = 1.0 / np.maximum(treated, 1.0), 1.0 / np.maximum(control, 1.0)
-    sum_treated = assignments @ centred
-    sum_control = centred.sum(axis=0) - sum_treated
-    squares_each = (centred**2).sum(axis=1)
-    squares_treated = (assignments @ squares_each)[:, None]
-    squares_control = squares_each.sum() - squares_treated
-    weight = treated * control / (treated + control)
+    return group_shape_moments([(assignments, differences)])
+
+
+def group_shape_moments(strata: Sequence[tuple[Floats, Floats]]) -> ShapeMoments:
+    """Moments of several strata at once, each given as its `assignments` and `differences`.
+
+    With differences centred per stratum w (mean_T - mean_C) is the treated's sum (see `contrast.stratum_moments`), so
+    the strata's contrasts add up in one matrix product over all devices. Raises ValueError without any stratum.
+    """
+    if not strata:
+        raise ValueError("a shape needs at least one stratum")
+    centred, parts = [], []
+    for assignments, differences in strata:
+        present = np.isfinite(differences).all(axis=1)
+        rows = np.where(present[:, None], differences, 0.0)
+        rows = np.where(present[:, None], rows - rows.sum(axis=0) / max(int(present.sum()), 1), 0.0)
+        compared, part = _variance_parts(assignments, rows, present)
+        centred.append(rows * compared)
+        parts.append(part)
+    stacked = np.concatenate([assignments for assignments, _ in strata], axis=1) if len(strata) > 1 else strata[0][0]
+    summed = parts[0]
+    for part in parts[1:]:
+        summed = tuple(one + other for one, other in zip(summed, part, strict=True))
+    return ShapeMoments(stacked @ np.concatenate(centred), *summed)
+
+
+def _variance_parts(
+    assignments: Floats, centred: Floats, present: NDArray[np.bool_]
+) -> tuple[float, tuple[Floats, ...]]:
+    """Whether a stratum compares anything, and all of its ShapeMoments but `weighted`; arrays broadcast to (B, 1)."""
+    treated = (assignments @ present.astype(np.float64))[:, None]
+    if (treated == treated[0]).all():
+        treated = treated[:1]
+    control = present.sum() - treated
+    weight = treated * control / max(int(present.sum()), 1)
     # A stratum with one arm only compares nothing; its devices and their variance stay out.
     compares = (weight > 0).astype(np.float64)
-    return ShapeMoments(
-        weight * (sum_treated * per_treated - sum_control * per_control),
+    per_treated, per_control = 1.0 / np.maximum(treated, 1.0), 1.0 / np.maximum(control, 1.0)
+    squares_each = (centred**2).sum(axis=1)
+    squares_treated = (assignments @ squares_each)[:, None]
+    squared_sum = _squared_sum(assignments, centred)[:, None]
+    squares_control = squares_each.sum() - squares_treated
+    return float(compares.max()), (
         weight,
         weight**2 * per_treated,
         weight**2 * per_control,
-        np.maximum(squares_treated - (sum_treated**2).sum(axis=1, keepdims=True) * per_treated, 0.0) * compares,
-        np.maximum(squares_control - (sum_control**2).sum(axis=1, keepdims=True) * per_control, 0.0) * compares,
+        np.maximum(squares_treated - squared_sum * per_treated, 0.0) * compares,
+        np.maximum(squares_control - squared_sum * per_control, 0.0) * compares,
         np.maximum(treated - 1.0, 0.0) * compares,
         np.maximum(control - 1.0, 0.0) * compares,
     )
+
+
+def _squared_sum(assignments: Floats, centred: Floats) -> Floats:
+    """|assignments @ centred|^2 per row, shape (B,); through the devices' products where they are fewer than bins."""
+    if centred.shape[0] < centred.shape[1]:
+        return np.einsum("bi,bi->b", assignments @ (centred @ centred.T), assignments)
+    sums = assignments @ centred
+    return np.einsum("bj,bj->b", sums, sums)
 
 
 def total_shape(moments: Mapping[str, ShapeMoments], strata: Sequence[str]) -> ShapeMoments:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from drift.stats import metrics as registry
 from drift.stats import shape as shapes
-from drift.stats.contrast import Moments, total
+from drift.stats.contrast import Moments, stratum_moments, total
 from drift.stats.family import Scale, permutation_scale
 from drift.stats.look.frame import Frame
 from drift.stats.look.inputs import LookInput, MetricInput, ShapeInput
 from drift.stats.look.state import Cell
-from drift.stats.scan import Group, Scope, Window, enough_present, group_contrast, moments_by_stratum
+from drift.stats.scan import Group, Scope, Window, enough_present, group_contrast, moments_by_unit
 from drift.stats.summaries import from_nullable
 
 Floats = NDArray[np.float64]
@@ -41,9 +41,10 @@ class MetricColumns:
 
     names: list[tuple[str, Window]]
     differences: Floats
-    moments: dict[str, Moments]
+    moments: dict[tuple[str, ...], Moments]
+    """By unit of the frame, over all assignments."""
     real: dict[str, Moments]
-    """The moments of the real assignment alone."""
+    """By stratum, of the real assignment alone."""
 
     def column(self, name: str, window: Window) -> int | None:
         """The column of a metric in a window, or None."""
@@ -52,17 +53,21 @@ class MetricColumns:
 
 @dataclass
 class ShapeColumns:
-    """One distribution in one window: differences per bin, shape (n, bins), and the moments."""
+    """One distribution in one window: differences per bin, shape (n, bins), and the moments.
+
+    `moments` are per lane over all assignments, `real` per stratum of the real assignment alone.
+    """
 
     name: str
     window: Window
     labels: list[str]
     differences: Floats
     moments: dict[str, shapes.ShapeMoments] = field(default_factory=dict)
+    real: dict[str, shapes.ShapeMoments] = field(default_factory=dict)
 
     def theta(self, strata: Sequence[str]) -> Floats:
         """The contrast per bin of the real assignment over some strata."""
-        return shapes.total_shape(self.moments, strata).theta()
+        return shapes.total_shape(self.real, strata).theta()
 
     def effect_size(self, strata: Sequence[str]) -> shapes.EffectSize | None:
         """How much changed over some strata; None when no contrast could be formed."""
@@ -154,12 +159,14 @@ def _metric_columns(look: LookInput, frame: Frame) -> MetricColumns:
                 names.append((row.name, window))
                 columns.append(harm * (arrays[part] - arrays["pre"]))
     differences = np.column_stack(columns) if columns else np.empty((len(frame.order), 0))
-    real = {name: block[:1] for name, block in frame.assignments.items()}
     return MetricColumns(
         names,
         differences,
-        moments_by_stratum(frame.assignments, frame.devices, differences),
-        moments_by_stratum(real, frame.devices, differences),
+        moments_by_unit(frame.units, frame.assignments, frame.devices, differences),
+        {
+            name: stratum_moments(block[:1], differences[frame.devices[name]])
+            for name, block in frame.assignments.items()
+        },
     )
 
 
@@ -180,8 +187,14 @@ def _shape_columns(row: ShapeInput, frame: Frame) -> list[ShapeColumns]:
         if part in parts:
             differences = portion(parts[part], judged.minimum_n) - portion(parts["pre"], judged.minimum_n)
             column = ShapeColumns(row.name, window, labels, differences)
+            for lane in frame.lanes:
+                blocks = [
+                    (frame.assignments[stratum], differences[frame.devices[stratum]])
+                    for stratum in frame.lane_strata(lane)
+                ]
+                column.moments[lane] = shapes.group_shape_moments(blocks)
             for stratum, block in frame.assignments.items():
-                column.moments[stratum] = shapes.shape_moments(block, differences[frame.devices[stratum]])
+                column.real[stratum] = shapes.shape_moments(block[:1], differences[frame.devices[stratum]])
             columns.append(column)
     return columns
 
@@ -207,7 +220,8 @@ def _shape_cells(column: ShapeColumns, frame: Frame) -> list[tuple[CellValue, Fl
         }
         if not enough_present(group, frame.quotas, present):
             continue
-        statistics = shapes.total_shape(column.moments, group.strata).distance()
+        lanes = sorted({frame.lane_of[stratum] for stratum in group.strata})
+        statistics = shapes.total_shape(column.moments, lanes).distance()
         scale = permutation_scale(statistics)
         scores = scale.score(statistics)
         cell = (column.name, column.window, str(group.scope), group.name)
@@ -221,9 +235,6 @@ def real_contrast(columns: MetricColumns, strata: Sequence[str], index: int) -> 
     """theta, SE, treated and control devices of the real assignment in one column over some strata; NaN for none."""
     summed = total(columns.real[name] for name in strata)
     contrast = summed.contrast()
-    return (
-        float(contrast.theta[0, index]),
-        float(contrast.standard_error[0, index]),
-        int(summed.treated[0, index]),
-        int(summed.control[0, index]),
-    )
+    row = (contrast.theta, contrast.standard_error, summed.treated, summed.control)
+    theta, error, treated, control = (np.broadcast_to(part, summed.weighted.shape)[0, index] for part in row)
+    return float(theta), float(error), int(treated), int(control)

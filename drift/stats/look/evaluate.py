@@ -17,7 +17,7 @@ from drift.stats.look.inputs import LookInput
 from drift.stats.look.lanes import lane_result
 from drift.stats.look.state import LookState
 from drift.stats.proportions import share_error_floor
-from drift.stats.scan import MINIMUM_PER_ARM, Group, Scope, Window, group_contrast, moments_by_stratum
+from drift.stats.scan import MINIMUM_PER_ARM, Group, Scope, Window, group_contrast, moments_by_unit
 from drift.stats.sequential import SequentialStep, spent_alpha, take_look
 from drift.stats.verdict import Crossing, LaneResult, Verdict, worst
 
@@ -148,8 +148,8 @@ def _take_interval_looks(context: LaneContext) -> None:
         for group in groups:
             for stratum in group.strata:
                 theta[frame.devices[stratum]] = [row[0] for row in real[group]]
-        moments = moments_by_stratum(
-            frame.assignments, frame.devices, aligned_differences(differences, frame.treated, theta)
+        moments = moments_by_unit(
+            frame.units, frame.assignments, frame.devices, aligned_differences(differences, frame.treated, theta)
         )
         for group in groups:
             statistics = group_contrast(moments, group).statistic

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drift.stats.assignments import Quota, distinct_assignments, draw_blocks, quotas
 from drift.stats.look.inputs import LookInput
-from drift.stats.scan import Group, Scope, groups
+from drift.stats.scan import Group, Scope, groups, units
 
 # An assignment can reject only if it is rare enough among all: this many over alpha must have been possible.
 MINIMUM_ARRANGEMENTS = 5.0
@@ -31,6 +31,8 @@ class Frame:
     """Positions of each stratum's devices in `order`."""
     quotas: dict[str, Quota]
     groups: list[Group]
+    units: list[tuple[str, ...]]
+    """The strata still looked at, in the sets that moments are kept for."""
     assignments: Mapping[str, NDArray[np.float64]]
     """Per stratum, shape (B, devices of the stratum), 1.0 for treated; row 0 is the real one."""
     stopped: tuple[str, ...]
@@ -101,6 +103,7 @@ def frame_of(look: LookInput) -> Frame:
         devices={name: position[np.flatnonzero(names == name)] for name in live},
         quotas=live,
         groups=found,
+        units=units(found, {name: lane_of[name] for name in live}),
         assignments={name: blocks[name].astype(np.float64) for name in live},
         stopped=stopped,
         alpha=look.alpha / look.stages,
