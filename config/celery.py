@@ -1,9 +1,13 @@
-"""The Celery application and the whole beat schedule."""
+"""The Celery application, the whole beat schedule, and what the status page is told of runs."""
 
 import os
+import time
+from typing import Any
 
-from celery import Celery
+from celery import Celery, Task, signals
 from celery.schedules import crontab
+from celery.states import FAILURE
+from django.utils import timezone
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -21,6 +25,7 @@ app.conf.beat_schedule = {
     },
     "audit raw rows against roll-ups": {"task": "telemetry.tasks.audit_tiers", "schedule": crontab(hour=3, minute=40)},
     "evaluate running rollouts": {"task": "rollouts.tasks.evaluate_rollouts", "schedule": 10.0},
+    "go on starting large stages": {"task": "rollouts.tasks.start_stages", "schedule": 2.0},
     "advance deliveries": {"task": "rollouts.tasks.advance_deliveries", "schedule": 10.0},
     "raise and settle alarms": {"task": "drift.tasks.raise_alarms", "schedule": 60.0},
     "send messages about alarms": {"task": "drift.tasks.send_notifications", "schedule": 15.0},
@@ -30,3 +35,64 @@ app.conf.beat_schedule = {
 for entry in app.conf.beat_schedule.values():
     if isinstance(entry["schedule"], float):
         entry["options"] = {"expires": entry["schedule"]}
+
+
+# --- what the status page knows of tasks ------------------------------------------------------------------------------
+# Django must be set up before fleet.task_runs is imported, and is not yet when this file is read.
+
+_began: dict[str, float] = {}
+_in_beat = False
+
+
+@signals.task_prerun.connect
+def _task_begins(task_id: str, task: Task, **_: Any) -> None:
+    from fleet import task_runs
+
+    _began[task_id] = time.monotonic()
+    task_runs.note_started(task.name, timezone.now())
+
+
+@signals.task_postrun.connect
+def _task_ended(task_id: str, task: Task, state: str, retval: Any, **_: Any) -> None:
+    from fleet import task_runs
+
+    seconds = time.monotonic() - _began.pop(task_id, time.monotonic())
+    error = f"{type(retval).__name__}: {retval}" if state == FAILURE else ""
+    task_runs.note_ended(task.name, timezone.now(), seconds=seconds, error=error)
+
+
+@signals.beat_init.connect
+@signals.beat_embedded_init.connect
+def _beat_begins(**_: Any) -> None:
+    from fleet import task_runs
+
+    global _in_beat
+    _in_beat = True
+    task_runs.note_beat(timezone.now(), began=True)
+
+
+@signals.after_task_publish.connect
+def _task_ordered(**_: Any) -> None:
+    # web servers and workers order tasks too, which says nothing of the scheduler
+    if _in_beat:
+        from fleet import task_runs
+
+        task_runs.note_beat(timezone.now())
+
+
+@signals.worker_ready.connect
+def _worker_ready(sender: Any, **_: Any) -> None:
+    from fleet import task_runs
+
+    def tell() -> None:
+        task_runs.note_worker(sender.hostname, sender.pool.num_processes, timezone.now())
+
+    tell()
+    sender.timer.call_repeatedly(task_runs.HEARTBEAT.total_seconds(), tell)
+
+
+@signals.worker_shutdown.connect
+def _worker_ends(sender: Any, **_: Any) -> None:
+    from fleet import task_runs
+
+    task_runs.note_worker_gone(sender.hostname)

@@ -47,6 +47,7 @@ class Event(StrEnum):
     HARMED = "harmed"
     RECOMMENDATION_EXPIRED = "recommendation_expired"
     ROLLBACK_DONE = "rollback_done"
+    ROLLBACK_TIMED_OUT = "rollback_timed_out"
 
 
 ACTIONS = frozenset(
@@ -106,6 +107,7 @@ def _table() -> dict[tuple[State, Event], State]:
         (State.HELD, Event.OVERRIDE_COMPLETE): State.COMPLETED,
         (State.PAUSED, Event.RESUME): State.DEPLOYING,
         (State.ROLLING_BACK, Event.ROLLBACK_DONE): State.ROLLED_BACK,
+        (State.ROLLING_BACK, Event.ROLLBACK_TIMED_OUT): State.ROLLED_BACK,
         (State.ROLLING_BACK, Event.STOP): State.STOPPED,
     }
     for state in SPREADING:

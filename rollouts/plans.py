@@ -41,8 +41,9 @@ class Policy:
     retry_after_s, penalty_s: a failed device is offered again after retry_after_s; after max_attempts failures it
     rests for penalty_s. confirmed_share: of the treated devices, before a soak begins. failure_devices,
     failure_share: both reached, installation failures or silence fail a lane.
-    approval_ttl_s, recommendation_ttl_s: how long a signature and a recommendation are good for. watch_s: how long
-    a completed lane is watched. margins: {metric: effect} or {hardware target: {metric: effect}}, over the budget's.
+    approval_ttl_s, recommendation_ttl_s: how long a signature and a recommendation are good for. rollback_timeout_s:
+    after which a rollback ends without the devices that it did not reach. watch_s: how long a completed lane is
+    watched. margins: {metric: effect} or {hardware target: {metric: effect}}, over the budget's.
     limits: {limit: bound} or {hardware target: {limit: bound}}, beside the budget's.
     """
 
@@ -67,6 +68,7 @@ class Policy:
     failure_share: float = 0.10
     approval_ttl_s: int = 7 * DAY_S
     recommendation_ttl_s: int = 3 * DAY_S
+    rollback_timeout_s: int = 14 * DAY_S
     watch_s: int = 14 * DAY_S
     margins: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
@@ -141,6 +143,7 @@ _POLICY_RANGES: dict[str, Range] = {
     "failure_share": Range(0, 1),
     "approval_ttl_s": _DURATION,
     "recommendation_ttl_s": _DURATION,
+    "rollback_timeout_s": _DURATION,
     "watch_s": Range(0, 365 * DAY_S, whole=True),
 }
 _STAGE_RANGES: dict[str, Range] = {

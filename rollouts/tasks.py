@@ -1,18 +1,34 @@
-"""Periodic work: evaluate what is due, move what waits for time."""
-
-from typing import Any
+"""Periodic work: evaluate what is due, start what is large, move what waits for time."""
 
 from celery import shared_task
 from django.utils import timezone
 
-from rollouts.services import advancing, evaluating
+from rollouts.services import advancing, evaluating, starting
+
+# A look that waits longer than this for a worker is asked for again by the next round.
+LOOK_EXPIRES_S = 30
 
 
 @shared_task(name="rollouts.tasks.evaluate_rollouts")
-def evaluate_rollouts() -> list[dict[str, Any]]:
-    """One look at each stage run that is due."""
-    found = evaluating.evaluate_due(timezone.now())
-    return [{"run": row.run, "look": row.look, "recommendations": row.recommendations} for row in found]
+def evaluate_rollouts() -> list[int]:
+    """Ask for one look at each stage run that is due: a slow one keeps one worker busy and no other run waiting."""
+    runs = evaluating.due(timezone.now())
+    for run in runs:
+        evaluate_run.apply_async([run], expires=LOOK_EXPIRES_S)
+    return runs
+
+
+@shared_task(name="rollouts.tasks.evaluate_run")
+def evaluate_run(run: int) -> dict[str, str] | None:
+    """One look at one stage run; None where it is not due any more or somebody else is at it."""
+    found = evaluating.evaluate_or_note(run, timezone.now())
+    return found.recommendations if found else None
+
+
+@shared_task(name="rollouts.tasks.start_stages")
+def start_stages() -> int:
+    """Write down what is left of large stages that were started."""
+    return starting.go_on(timezone.now)
 
 
 @shared_task(name="rollouts.tasks.advance_deliveries")

@@ -149,12 +149,18 @@ class RolloutViewSet(CSVList, Resource):
         )
         return self._answer(rollout)
 
-    @extend_schema(request=serializers.ActionInput, responses={200: serializers.RolloutSerializer, **WRITE})
+    @extend_schema(
+        request=serializers.ActionInput,
+        responses={200: serializers.RolloutSerializer, 202: serializers.RolloutSerializer, **WRITE},
+    )
     def start(self, request: Request, reference: str) -> Response:
-        """Begin the first stage."""
+        """Begin the first stage; 202 while a large one is still being written down (`starting` of its lanes)."""
         return self._decide(deciding.start, "hardware_target", "evidence_hash")
 
-    @extend_schema(request=serializers.ActionInput, responses={200: serializers.RolloutSerializer, **WRITE})
+    @extend_schema(
+        request=serializers.ActionInput,
+        responses={200: serializers.RolloutSerializer, 202: serializers.RolloutSerializer, **WRITE},
+    )
     def promote(self, request: Request, reference: str) -> Response:
         """Take the lanes whose evidence is named into their next stage; with `override` also a lane that is held."""
         return self._decide(deciding.promote, "hardware_target", "evidence_hash", "override")
@@ -194,7 +200,8 @@ class RolloutViewSet(CSVList, Resource):
             reason=fields["reason"],
             **{name: fields[name] for name in names},
         )
-        return self._answer(rollout)
+        starting = rollout.runs.filter(ready_at=None).exists()
+        return self._answer(rollout, 202 if starting else 200)
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT, **READ}, filters=False)
     def cohorts(self, request: Request, reference: str) -> Response:

@@ -1,7 +1,7 @@
 """The tables of the rollouts app, one file per subject."""
 
 from rollouts.models.approvals import Approval
-from rollouts.models.cohorts import CohortMember, Holdback, StageRun
+from rollouts.models.cohorts import CohortMember, DrawnMember, Holdback, StageRun
 from rollouts.models.controllers import Controller
 from rollouts.models.deliveries import Delivery, DeliveryStep
 from rollouts.models.evidence import Evidence, Look, Recommendation
@@ -16,6 +16,7 @@ __all__ = [
     "Controller",
     "Delivery",
     "DeliveryStep",
+    "DrawnMember",
     "Evidence",
     "Holdback",
     "Lane",

@@ -26,6 +26,10 @@ class StageRun(models.Model):
     # Looks taken; the next look compares and swaps this number, so that two workers never take the same one.
     looks = models.PositiveIntegerField(default=0)
     next_look_at = models.DateTimeField()
+    # A large stage is written down piece by piece: members drawn, members written, and when the last one was.
+    drawn = models.PositiveIntegerField(default=0)
+    written = models.PositiveIntegerField(default=0)
+    ready_at = models.DateTimeField(null=True, blank=True)
     last_look_at = models.DateTimeField(null=True, blank=True)
     # What the last look leaves to the next (surviving assignments, alpha spent, running intervals).
     look_state = models.JSONField(null=True, blank=True)
@@ -35,10 +39,40 @@ class StageRun(models.Model):
 
     class Meta:
         ordering = ["rollout", "started_at", "id"]
-        indexes = [models.Index(fields=["next_look_at"], condition=models.Q(ended_at=None), name="run_due")]
+        indexes = [
+            models.Index(fields=["next_look_at"], condition=models.Q(ended_at=None), name="run_due"),
+            models.Index(fields=["id"], condition=models.Q(ready_at=None), name="run_starting"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.stage.name} of rollout {self.rollout_id}"
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether part of the cohort is still to be written and queued: nothing is judged before it is whole."""
+        return self.ready_at is None
+
+
+class DrawnMember(models.Model):
+    """A device of a draw that is not written down yet, in the order of writing; gone once the stage has started.
+
+    Plain numbers without foreign keys: a hundred thousand of them are copied in within a second.
+    """
+
+    run = models.ForeignKey(StageRun, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False)
+    position = models.PositiveIntegerField()
+    device_id = models.BigIntegerField()
+    lane_id = models.BigIntegerField()
+    arm = models.CharField(max_length=8)
+    stratum = models.CharField(max_length=200)
+    analysed = models.BooleanField()
+    previous_release_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "position"], name="drawn_once")]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.arm}"
 
 
 class CohortMember(models.Model):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleet.models import Device
+from fleet.models import Device, Release
 from rollouts import cohorts
 from rollouts.cohorts import Arm, Candidate, Draw, Population, StageRule
 from rollouts.models import CohortMember, Holdback, Rollout, Stage, StageRun
@@ -38,12 +38,12 @@ def holdback_of(
     return cohorts.draw_holdback(eligible, seed=seed, share=policy.hold_back_share)
 
 
-def hand_picked_devices(rollout: Rollout, stages: Sequence[Stage]) -> set[int]:
-    """Devices that hand-picked stages name."""
+def hand_picked_devices(selector: populations.Selector, stages: Sequence[Stage]) -> set[int]:
+    """Devices that hand-picked stages name, within the rollout's own selector."""
     picked: set[int] = set()
     for stage in stages:
         if stage.hand_picked:
-            picked |= set(populations.select([rollout.selector, stage.selector]).values_list("id", flat=True))
+            picked |= set(populations.select([selector, stage.selector]).values_list("id", flat=True))
     return picked
 
 
@@ -53,9 +53,18 @@ class StagePreview:
 
     stage: Stage
     draw: Draw
-    excluded: dict[str, int]
-    never_reported: int
+    match: populations.Match
     reason: str
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Devices that the stage selects and leaves out, by reason."""
+        return self.match.excluded
+
+    @property
+    def never_reported(self) -> int:
+        """Candidates that no telemetry was ever heard of."""
+        return self.match.never_reported
 
     def lanes(self) -> list[dict[str, Any]]:
         """Per hardware target: devices treated, control, held back, and whether that can be decided."""
@@ -89,29 +98,58 @@ def _decidable(treated: int, control: int, randomised: bool) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A rollout as it would be drawn: written down already, or only being thought of."""
+
+    release: Release
+    selector: populations.Selector
+    stages: Sequence[Stage]
+    policy: Policy
+    seed: int
+    rollout: Rollout | None = None
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> "Plan":
+        """The plan that a rollout has."""
+        return cls(rollout.release, rollout.selector, list(rollout.stages.all()), rollout.rules, rollout.seed, rollout)
+
+    def match(self, *more: populations.Selector) -> populations.Match:
+        """The candidates of the whole plan, or of what else is selected within it."""
+        selectors = [self.selector, *(selector for selector in more if selector)]
+        return populations.match(self.release, selectors, rollout=self.rollout)
+
+
 def preview(rollout: Rollout) -> list[StagePreview]:
-    """Every stage drawn as if it began now, each after the ones before; nothing is written."""
-    stages = list(rollout.stages.all())
-    everyone = populations.match(rollout.release, [rollout.selector], rollout=rollout)
-    treated = set(populations.treated_devices(rollout))
-    held = set(rollout.holdbacks.values_list("device_id", flat=True)) or set(
-        holdback_of(stages, everyone.candidates, rollout.rules, rollout.seed, hand_picked_devices(rollout, stages))
-    )
+    """Every stage of a rollout drawn as if it began now, each after the ones before; nothing is written."""
+    return preview_plan(Plan.of(rollout))
+
+
+def preview_plan(plan: Plan) -> list[StagePreview]:
+    """Every stage of a plan drawn as if it began now, each after the ones before; nothing is written."""
+    everyone = plan.match()
+    rollout = plan.rollout
+    treated = set(populations.treated_devices(rollout)) if rollout else set()
+    held = set(rollout.holdbacks.values_list("device_id", flat=True)) if rollout else set()
+    if not held:
+        picked = hand_picked_devices(plan.selector, plan.stages)
+        held = set(holdback_of(plan.stages, everyone.candidates, plan.policy, plan.seed, picked))
     found = []
-    for stage in stages:
-        found.append(_preview_stage(rollout, stage, everyone, treated, held))
+    for stage in plan.stages:
+        found.append(_preview_stage(plan, stage, everyone, treated, held))
         treated |= set(found[-1].draw.ids(Arm.TREATED))
     return found
 
 
 def _preview_stage(
-    rollout: Rollout, stage: Stage, everyone: populations.Match, treated: set[int], held: set[int]
+    plan: Plan, stage: Stage, everyone: populations.Match, treated: set[int], held: set[int]
 ) -> StagePreview:
-    selectors = [rollout.selector, stage.selector]
-    match = populations.match(rollout.release, selectors, rollout=rollout) if stage.selector else everyone
-    drawn = cohorts.draw(population_of(stage, match, everyone, treated, held), rule_of(stage), seed=rollout.seed)
-    reason = "" if match.candidates else populations.explain_empty(rollout.release, selectors)
-    return StagePreview(stage, drawn, match.excluded, match.never_reported, reason)
+    match = plan.match(stage.selector) if stage.selector else everyone
+    draw = cohorts.draw(population_of(stage, match, everyone, treated, held), rule_of(stage), seed=plan.seed)
+    reason = ""
+    if not match.candidates:
+        reason = populations.explain_empty(plan.release, [plan.selector, stage.selector])
+    return StagePreview(stage, draw, match, reason)
 
 
 def population_of(

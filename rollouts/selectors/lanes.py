@@ -11,7 +11,12 @@ from rollouts import machine
 from rollouts.models import Delivery, Lane, LaneTransition, Look, Recommendation, Rollout, StageRun
 from rollouts.selectors import signatures
 from rollouts.selectors.exposure import delivery_counts
+from rollouts.selectors.reversal import not_reached
 from rollouts.selectors.signatures import SignatureSheet
+
+_GOING_BACK = (machine.State.ROLLING_BACK, machine.State.ROLLED_BACK)
+# Serial numbers that an answer lists; the deliveries have all of them.
+NOT_REACHED_LISTED = 500
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class LaneView:
     deliveries: dict[str, int]
     rollbacks: dict[str, int]
     last_transition: LaneTransition | None
+    # Devices whose way back has not ended well; known of lanes that roll or rolled back.
+    not_reached: list[str] = field(default_factory=list)
     missing_roles: list[str] = field(default_factory=list)
 
     @property
@@ -55,6 +62,12 @@ class LaneView:
     def allowed_actions(self) -> list[str]:
         """What a person may do now."""
         return machine.allowed_actions(self.lane.state)
+
+    @property
+    def starting(self) -> dict[str, int] | None:
+        """How far the lane's stage has been written down, None once it is whole."""
+        run = self.lane.run
+        return {"done": run.written, "of": run.drawn} if run is not None and run.is_starting else None
 
     @property
     def failure_shares(self) -> list[dict[str, Any]]:
@@ -126,6 +139,7 @@ def _view(
         deliveries={name: count or 0 for name, count in counts.items()},
         rollbacks=rollback_counts(lane),
         last_transition=last,
+        not_reached=not_reached(lane) if lane.state in _GOING_BACK else [],
         missing_roles=sheet.missing(now) if sheet else [],
     )
 
@@ -151,6 +165,8 @@ def as_dict(view: LaneView) -> dict[str, Any]:
         "state_since": lane.state_since,
         "allowed_actions": view.allowed_actions,
         "stage": lane.stage.name if lane.stage else None,
+        "stage_state": "starting" if view.starting else ("started" if lane.run_id else None),
+        "starting": view.starting,
         "run": lane.run_id,
         "soak_started_at": lane.soak_started_at,
         "watched_until": lane.watched_until,
@@ -164,6 +180,8 @@ def as_dict(view: LaneView) -> dict[str, Any]:
         "deliveries": view.deliveries,
         "failure_shares": view.failure_shares,
         "rollbacks": view.rollbacks,
+        "not_reached": view.not_reached[:NOT_REACHED_LISTED],
+        "not_reached_count": len(view.not_reached),
         "recommendation": recommendation_dict(advice) if advice else None,
         "evidence_hash": _hash(view),
         "required_roles": list(view.sheet.required) if view.sheet else [],

@@ -1,7 +1,7 @@
 """Whom a stage can be drawn from: the devices that match, and why the others do not."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,13 +28,26 @@ _LABELS = {"groups": DeviceGroup, "regions": Region, "hardware_targets": Hardwar
 
 @dataclass(frozen=True)
 class Match:
-    """The candidates of a selection and, by reason, how many selected devices are not among them."""
+    """The candidates of a selection and how many selected devices are not among them, by hardware target and reason."""
 
     candidates: tuple[Candidate, ...]
-    excluded: dict[str, int]
+    excluded_by_target: dict[str, dict[str, int]]
     # Release that each candidate ran last, by device id; a device that never reported is missing.
     running: dict[int, int]
     never_reported: int
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """How many devices are left out by reason, the commonest first."""
+        total: Counter[str] = Counter()
+        for reasons in self.excluded_by_target.values():
+            total.update(reasons)
+        return dict(total.most_common())
+
+    def narrowed(self, targets: Collection[str]) -> "Match":
+        """The same with the candidates of some hardware targets alone."""
+        chosen = tuple(candidate for candidate in self.candidates if candidate.hardware_target in targets)
+        return Match(chosen, self.excluded_by_target, self.running, self.never_reported)
 
 
 def select(selectors: Iterable[Selector]) -> QuerySet[Device]:
@@ -83,7 +96,7 @@ def match(release: Release, selectors: Sequence[Selector], *, rollout: Rollout |
     }
     taken = _taken(release, rollout)
     treated = treated_devices(rollout) if rollout else frozenset()
-    reasons: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
     candidates = []
     for device_id, status, target_id, target, region, power_source in rows:
         current = running.get(device_id)
@@ -104,13 +117,13 @@ def match(release: Release, selectors: Sequence[Selector], *, rollout: Rollout |
         else:
             reason = ""
         if reason:
-            reasons[reason] += 1
+            reasons[target][reason] += 1
         else:
             candidates.append(Candidate(device_id, target, region, power_source))
     ids = {candidate.device_id for candidate in candidates}
     return Match(
         tuple(candidates),
-        dict(reasons.most_common()),
+        {target: dict(found.most_common()) for target, found in sorted(reasons.items())},
         {device: current for device, current in running.items() if device in ids},
         never_reported=len(ids - set(running)),
     )

@@ -4,6 +4,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Exists, OuterRef
+
 from fleet.models import Release
 from fleet.selectors.releases import difference
 from rollouts.models import Delivery, Lane
@@ -73,3 +75,12 @@ def reverse_plan(lane: Lane, now: datetime) -> dict[str, Any]:
         "inferences_per_hour": int(recent.count.sum()),
         "lost": [row for row in difference(known[0][0], rollout.release) if row["changed"]] if known else [],
     }
+
+
+def not_reached(lane: Lane) -> list[str]:
+    """Serial numbers of the devices whose way back has not ended well: under way, failed, or never heard of again."""
+    back = Delivery.objects.filter(lane=lane, kind=Delivery.Kind.ROLLBACK)
+    status = Delivery.Status
+    done = back.filter(status__in=[status.CONFIRMED, status.CANCELLED, status.SUPERSEDED], device=OuterRef("device"))
+    waiting = back.filter(~Exists(done)).order_by("device__serial").distinct()
+    return list(waiting.values_list("device__serial", flat=True))

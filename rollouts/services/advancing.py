@@ -131,7 +131,7 @@ def retry(now: datetime) -> int:
     """Queue the next attempt of failed deliveries; after several failures the device rests in the penalty box."""
     newer = Delivery.objects.filter(device=OuterRef("device"), workload=OuterRef("workload"), pk__gt=OuterRef("pk"))
     forward = Q(kind=Delivery.Kind.INSTALL) & Q(lane__state__in=machine.OFFERING)
-    back = Q(kind=Delivery.Kind.ROLLBACK) & Q(lane__state=State.ROLLING_BACK)
+    back = Q(kind=Delivery.Kind.ROLLBACK) & Q(lane__state__in=[State.ROLLING_BACK, State.ROLLED_BACK])
     rows = Delivery.objects.filter(forward | back, ~Exists(newer), status__in=_ENDED_BADLY)
     count = 0
     for row in rows.select_related("lane__rollout"):
@@ -161,7 +161,9 @@ def retry(now: datetime) -> int:
 def progress_lanes(now: datetime) -> int:
     """Move lanes whose devices have settled, whose soak is over, or whose rollback is done."""
     states = (State.DEPLOYING, State.SOAKING, State.ROLLING_BACK)
-    ids = Lane.objects.filter(state__in=states).order_by("pk").values_list("pk", flat=True)
+    # A stage that is still being written has fewer devices than it will: nothing about it is settled.
+    rows = Lane.objects.filter(state__in=states).exclude(run__isnull=False, run__ready_at=None)
+    ids = rows.order_by("pk").values_list("pk", flat=True)
     return sum(_progress_lane(pk, now) for pk in list(ids))
 
 
@@ -175,7 +177,7 @@ def _progress_lane(lane_id: int, now: datetime) -> int:
     before = lane.state
     if lane.state == State.ROLLING_BACK:
         progressing.finish_rollback(lane, now)
-    elif lane.run is not None:
+    elif lane.run is not None and not lane.run.is_starting:
         progressing.progress(lane, exposure_of(lane.run, lane, now), now)
     return int(lane.state != before)
 

@@ -193,6 +193,7 @@ def _advance(
                 hold_reason="",
             )
             del waiting[lane.pk]
+        starting.settle(run, now)
     for lane in waiting.values():
         if completes is None:
             raise _refusal(lane, f"No stage has a device on {lane.hardware_target.slug}.", "no_devices")

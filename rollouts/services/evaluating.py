@@ -41,20 +41,25 @@ class Evaluated:
     error: str = ""
 
 
+def due(now: datetime) -> list[int]:
+    """The runs whose next look is due, the longest waiting first; a stage that is still starting is not looked at."""
+    rows = StageRun.objects.filter(ended_at=None, next_look_at__lte=now, ready_at__isnull=False)
+    return list(rows.order_by("next_look_at").values_list("pk", flat=True))
+
+
 def evaluate_due(now: datetime) -> list[Evaluated]:
-    """Look at every run that is due. One that fails is noted and stands in nobody's way, its own lanes' included."""
-    due = StageRun.objects.filter(ended_at=None, next_look_at__lte=now).order_by("next_look_at")
-    ids = list(due.values_list("pk", flat=True))
-    found = []
-    for pk in ids:
-        try:
-            evaluated = evaluate(pk, now)
-        except Exception as error:  # whatever it is, no lane may advance on it
-            log.exception("evaluation failed", run=pk)
-            evaluated = note_failure(pk, error, now)
-        if evaluated is not None:
-            found.append(evaluated)
-    return found
+    """Look at every run that is due, one after the other."""
+    found = [evaluate_or_note(pk, now) for pk in due(now)]
+    return [evaluated for evaluated in found if evaluated is not None]
+
+
+def evaluate_or_note(run_id: int, now: datetime) -> Evaluated | None:
+    """Look at one run; where that raises it is noted and stands in nobody's way, its own lanes' included."""
+    try:
+        return evaluate(run_id, now)
+    except Exception as error:  # whatever it is, no lane may advance on it
+        log.exception("evaluation failed", run=run_id)
+        return note_failure(run_id, error, now)
 
 
 @transaction.atomic
@@ -67,7 +72,7 @@ def evaluate(run_id: int, now: datetime) -> Evaluated | None:
     if not _locked(run_id):
         return None
     runs = StageRun.objects.select_related("stage", "rollout__release__workload", "rollout__workload")
-    run = runs.filter(pk=run_id, ended_at=None, next_look_at__lte=now).first()
+    run = runs.filter(pk=run_id, ended_at=None, next_look_at__lte=now, ready_at__isnull=False).first()
     if run is None:
         return None
     lanes = list(_watched(run))
@@ -231,7 +236,7 @@ def _act(
 ) -> None:
     """Turn a decision into what the lane's state allows; a decision that changes nothing leaves no row."""
     shadow = lane.rollout.rules.shadow
-    event = _shadow_event(lane) if shadow else _event_for(lane, decision)
+    event = _event_for(lane, decision, shadow=shadow)
     news = shadow and decision.recommendation not in (Recommendation.WAIT, advising.standing_kind(lane))
     if event is None and not news:
         return
@@ -250,8 +255,6 @@ def _act(
     if event is None:
         return
     reason = decision.reason
-    if shadow:
-        reason = f"on trial, the policy would have recommended {decision.recommendation}: {reason}"
     transitions.move(lane, event, actor=ACTOR, now=now, reason=reason, evidence_hash=recommendation.evidence.sha256)
     if event is Event.HARMED and lane.rollout.rules.auto_rollback:
         deciding.send_lane_back(
@@ -259,21 +262,22 @@ def _act(
         )
 
 
-def _event_for(lane: Lane, decision: Decision) -> Event | None:
-    """Which move follows from the decision; None where the lane stays as it is."""
+def _event_for(lane: Lane, decision: Decision, *, shadow: bool) -> Event | None:
+    """Which move follows from the decision; None where the lane stays as it is.
+
+    A policy on trial neither halts nor promotes: what it would have recommended is told beside a lane that goes on
+    being evaluated. Where the evidence leaves the question open, the lane is held as ever.
+    """
     wanted = decision.recommendation
-    if wanted is Recommendation.ROLLBACK:
+    if shadow and wanted is not Recommendation.HOLD:
+        event = None
+    elif wanted is Recommendation.ROLLBACK:
         event = Event.HARMED
     elif wanted is Recommendation.PROMOTE and not lane.hold_reason:
         event = Event.PASSED
     else:
         event = Event.UNDECIDED
-    return event if machine.next_state(lane.state, event) else None
-
-
-def _shadow_event(lane: Lane) -> Event | None:
-    """A policy on trial neither halts nor promotes: once a lane was evaluated, it is held for a person."""
-    return Event.UNDECIDED if lane.state == State.EVALUATING else None
+    return event if event and machine.next_state(lane.state, event) else None
 
 
 @transaction.atomic

@@ -49,7 +49,8 @@ def _lane_offers(delivery: Delivery) -> bool:
     if delivery.lane is None:
         return True
     if delivery.kind == Delivery.Kind.ROLLBACK:
-        return delivery.lane.state == State.ROLLING_BACK
+        # A device that was not reached in time goes back when it calls again.
+        return delivery.lane.state in (State.ROLLING_BACK, State.ROLLED_BACK)
     # A hold-back that is released after the watch belongs to a lane that has completed.
     return delivery.lane.state in machine.OFFERING or (
         delivery.run_id is None and delivery.lane.state == State.COMPLETED

@@ -1,14 +1,18 @@
 """Progress of lanes that nobody has to decide: devices settled, soak over, rollback done."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from fleet.actors import Actor
 from rollouts.machine import Event, State
 from rollouts.models import Lane
 from rollouts.policy import Exposure
-from rollouts.services import advising, reversal, transitions
+from rollouts.selectors.reversal import not_reached
+from rollouts.services import advising, transitions
 
 ACTOR = Actor.system("rollout")
+# Serial numbers that a sentence repeats; the lane lists all of them.
+NAMED = 10
 
 
 def progress(lane: Lane, exposure: Exposure, now: datetime) -> Lane:
@@ -38,8 +42,25 @@ def progress(lane: Lane, exposure: Exposure, now: datetime) -> Lane:
 
 
 def finish_rollback(lane: Lane, now: datetime) -> bool:
-    """Close a rollback once every device is back; returns whether it is."""
-    if lane.state != State.ROLLING_BACK or reversal.outstanding(lane):
+    """Close a rollback once every device is back, or was given its time; returns whether it is closed.
+
+    A device that could not be reached goes on being offered its way back: it is told when it calls again.
+    """
+    if lane.state != State.ROLLING_BACK:
         return False
-    transitions.move(lane, Event.ROLLBACK_DONE, actor=ACTOR, now=now, reason="every device is back")
+    missing = not_reached(lane)
+    if not missing:
+        transitions.move(lane, Event.ROLLBACK_DONE, actor=ACTOR, now=now, reason="every device is back")
+        return True
+    given = lane.rollout.rules.rollback_timeout_s
+    if (now - lane.state_since).total_seconds() <= given:
+        return False
+    transitions.move(
+        lane, Event.ROLLBACK_TIMED_OUT, actor=ACTOR, now=now, reason=_not_reached_words(missing, given / 86_400)
+    )
     return True
+
+
+def _not_reached_words(serials: Sequence[str], days: float) -> str:
+    named = ", ".join(serials[:NAMED]) + (f" and {len(serials) - NAMED} more" if len(serials) > NAMED else "")
+    return f"{len(serials)} device{'s' * (len(serials) != 1)} not reached within {days:g} days: {named}"

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
 
 from rollouts.models import Delivery, Lane
 from rollouts.selectors.exposure import possibly_on_release
@@ -54,12 +53,3 @@ def send_back(lane: Lane, *, now: datetime) -> dict[str, int]:
         )
     Delivery.objects.bulk_create(rows, batch_size=BATCH)
     return {"devices": len(rows), "without_destination": without}
-
-
-def outstanding(lane: Lane) -> int:
-    """Rollbacks that have not ended well: open ones, and failed ones that were not tried again."""
-    back = Delivery.objects.filter(lane=lane, kind=Delivery.Kind.ROLLBACK)
-    done = back.filter(
-        Q(status=Delivery.Status.CONFIRMED) | Q(status=Delivery.Status.CANCELLED) | Q(status=Delivery.Status.SUPERSEDED)
-    )
-    return back.values("device").distinct().count() - done.values("device").distinct().count()
