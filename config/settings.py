@@ -204,6 +204,7 @@ SPECTACULAR_SETTINGS = {
         "EnrolledStatusEnum": "fleet.api.enrollment.ENROLLED_STATUS",
         "SeverityEnum": "drift.models.alarms.Alarm.Severity",
         "ProgressEnum": "drift.models.evaluations.Progress",
+        "RetrospectiveKindEnum": "drift.models.evaluations.Retrospective.Kind",
         "ChannelKindEnum": "drift.models.alarms.NotificationChannel.Kind",
     },
     "COMPONENT_SPLIT_REQUEST": True,
@@ -238,6 +239,9 @@ RETENTION_DAYS = {
 # Enrolments per minute and address, and how many of them with a bad key; beyond that the answer is 429.
 ENROLL_PER_MINUTE = env.int("RIDGELINE_ENROLL_PER_MINUTE", default=6_000)
 ENROLL_FAILURES_PER_MINUTE = env.int("RIDGELINE_ENROLL_FAILURES_PER_MINUTE", default=60)
+
+# The module that knows who was drawn into which arm: `assignment(reference)` and `held_back(now)`, see drift/services/cohorts.py.
+DRIFT_COHORTS = "rollouts.selectors.comparisons"
 
 # Functions `(selection, *, start, end) -> [(moment, words)]` whose moments time charts mark, beside arrivals of releases.
 CHART_MARKS = ["rollouts.selectors.stage_marks.stage_marks"]

@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 
 # With fewer devices than this behind a selection, nothing is said to be shown.
 MINIMUM_DEVICES = 6
+RESAMPLES = 400
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class MixDifference:
 
 
 def mix_difference(
-    inside: NDArray, outside: NDArray, *, seed: int, resamples: int = 400, confidence: float = 0.95
+    inside: NDArray, outside: NDArray, *, seed: int, resamples: int = RESAMPLES, confidence: float = 0.95
 ) -> MixDifference | None:
     """Compare the mix of levels inside and outside of a selection; None where either side is empty.
 

@@ -26,6 +26,12 @@ def signed_percent(ratio: float | None, digits: int = 1) -> str:
 
 
 @register.filter
+def points(difference: float | None, digits: int = 1) -> str:
+    """0.298 -> +29.8, a difference of shares in percentage points, with a real minus sign."""
+    return DASH if difference is None else signed_percent(difference, digits).removesuffix(" %")
+
+
+@register.filter
 def short(count: float | None) -> str:
     """1284211 -> 1.28 M."""
     if count is None:

@@ -9,7 +9,7 @@
   const icons = root.dataset.icons;
   const answers = new WeakMap();
   const config = { displaylogo: false, responsive: true, scrollZoom: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] };
+    modeBarButtonsToRemove: ["pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] };
   const touch = window.matchMedia("(pointer: coarse)");
   const narrow = window.matchMedia("(max-width: 39.99rem)");
 
@@ -81,8 +81,10 @@
     }
     const figure = themed(localTimes(answer.figure));
     const layout = { ...figure.layout, template: template(), uirevision: "keep", autosize: true };
-    if (touch.matches) layout.dragmode = false; // a finger scrolls the page; the picker changes the range
+    if (touch.matches) layout.dragmode = false; // a finger scrolls the page; the picker and the form below do the rest
+    else if (layout.meta?.selectable) layout.dragmode = "select";
     if (narrow.matches && layout.meta?.narrow) Object.assign(layout, layout.meta.narrow);
+    if (narrow.matches) for (const trace of figure.data) if (trace.type === "heatmap") trace.showscale = false;
     if (!plot.classList.contains("js-plotly-plot")) plot.replaceChildren();
     window.Plotly.react(plot, figure.data, layout, { ...config, displayModeBar: touch.matches ? false : "hover" });
     plot.setAttribute("role", "figure");
@@ -91,6 +93,7 @@
       plot.dataset.listening = "true";
       plot.on("plotly_relayout", (change) => zoomed(chart, change));
       plot.on("plotly_click", (event) => clicked(event));
+      plot.on("plotly_selected", (event) => selected(chart, event));
     }
   }
 
@@ -158,19 +161,38 @@
     place.replaceChildren(element);
   }
 
-  // --- zoom offers its range to the whole page, and a click on a point with an address goes there -------------------------
+  // --- a zoom in time becomes the range of the whole page, in its address like a choice in the picker ---------------------
+  const utc = (value) => window.ridgeline.instantOf(String(value).replace("T", " ").slice(0, 19)).toISOString().replace(/\.\d+Z$/, "Z");
   function zoomed(chart, change) {
-    const offer = chart.querySelector("[data-zoomed]");
     const from = change["xaxis.range[0]"];
     const to = change["xaxis.range[1]"];
-    if (change["xaxis.autorange"]) offer.hidden = true;
+    if (!document.querySelector(".timerange")) return; // a page without a range of its own
     if (from === undefined || answers.get(chart).figure.layout.xaxis?.type !== "date") return;
+    const padded = (value) => (String(value).length === 10 ? `${value} 00:00:00` : String(value).length === 16 ? `${value}:00` : value);
     const address = new URL(location.href);
-    const text = (value) => window.ridgeline.instantOf(String(value).slice(0, 19)).toISOString().replace(/\.\d+Z$/, "Z");
-    address.searchParams.set("from", text(from));
-    address.searchParams.set("to", text(to));
-    offer.querySelector("a").href = address.pathname + address.search;
-    offer.hidden = false;
+    const [begin, end] = [utc(padded(from)), utc(padded(to))];
+    if (new Date(end) - new Date(begin) < 60000) return; // the shortest range that a page takes
+    address.searchParams.set("from", begin);
+    address.searchParams.set("to", end);
+    sessionStorage.setItem("ridgeline:scroll", JSON.stringify([location.pathname, window.scrollY]));
+    location.assign(address);
+  }
+  function keepPlace() { // the page that a zoom asked for opens where the reader was
+    const [path, y] = JSON.parse(sessionStorage.getItem("ridgeline:scroll") || "[]");
+    sessionStorage.removeItem("ridgeline:scroll");
+    if (path === location.pathname) window.scrollTo(0, y);
+  }
+
+  // --- a region dragged on a chart that takes one ---------------------------------------------------------------------------
+  function selected(chart, event) {
+    const [xs, ys] = [event?.range?.x, event?.range?.y];
+    if (!xs || !ys) return;
+    const plot = chart.querySelector("[data-plot]");
+    const [low, high] = [...ys].map(Number).sort((a, b) => a - b);
+    const text = (value) => String(Number(value.toPrecision(5)));
+    const [from, to] = xs.map((value) => utc(String(value).padEnd(16, " 00:00").slice(0, 19))).sort();
+    window.Plotly.relayout(plot, { selections: [] }); // the outline comes back with the figure, on whole steps and bins
+    chart.dispatchEvent(new CustomEvent("ridgeline:selected", { bubbles: true, detail: { from, to, low: text(low), high: text(high) } }));
   }
   function clicked(event) {
     const address = event.points?.[0]?.customdata?.url;
@@ -187,8 +209,8 @@
       if (!response.ok || !answer) throw new Error(answer?.detail || `the server answered ${response.status}`);
       answers.set(chart, answer);
       chart.removeAttribute("data-stale");
+      drawFoot(chart); // before the plot, which fills what is left
       draw(chart);
-      drawFoot(chart);
       drawTable(chart);
     } catch (error) {
       const place = chart.querySelector("[data-foot]");
@@ -261,5 +283,6 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     for (const plot of event.detail.target.querySelectorAll?.(".js-plotly-plot") ?? []) window.Plotly.purge(plot);
   });
+  keepPlace();
   start(document); // this script is deferred: the page is parsed and plotly has run
 })();

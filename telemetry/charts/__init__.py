@@ -6,9 +6,10 @@ from telemetry.charts.classes import class_mix_bars
 from telemetry.charts.ecdf import EcdfSeries, ecdf_overlay
 from telemetry.charts.energy import EnergySeries, energy_over_time
 from telemetry.charts.figure import Chart, Empty, Footing, Marker, Span, Table
-from telemetry.charts.heatmap import latency_heatmap
+from telemetry.charts.heatmap import Outline, value_heatmap
 from telemetry.charts.ridgeline import Ridge, confidence_ridgeline
 from telemetry.charts.sparkline import Sparkline, sparkline
+from telemetry.charts.temperature import TemperatureSeries, energy_by_temperature
 
 __all__ = [
     "BandSeries",
@@ -18,16 +19,19 @@ __all__ = [
     "EnergySeries",
     "Footing",
     "Marker",
+    "Outline",
     "Ridge",
     "Span",
     "Sparkline",
     "Table",
+    "TemperatureSeries",
     "adoption_area",
     "class_mix_bars",
     "confidence_ridgeline",
     "ecdf_overlay",
+    "energy_by_temperature",
     "energy_over_time",
-    "latency_heatmap",
     "percentile_bands",
     "sparkline",
+    "value_heatmap",
 ]

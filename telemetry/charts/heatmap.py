@@ -1,7 +1,9 @@
-"""Latency heatmap: how the whole distribution moves over time, on the buckets in which it is stored."""
+"""Heatmap: how a whole distribution moves over time, on the buckets in which it is stored."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from telemetry.charts.figure import (
     Table,
     evenly,
     furniture,
+    instant,
     instants,
     log_axis,
     number,
@@ -24,14 +27,28 @@ from telemetry.charts.figure import (
 SCALE = [[step / 5, f"var(--heat-{step})"] for step in range(6)]
 
 
-def latency_heatmap(
+@dataclass(frozen=True)
+class Outline:
+    """A region drawn on the heatmap: a stretch of time by a range of values."""
+
+    start: datetime
+    end: datetime
+    low: float
+    high: float
+
+
+def value_heatmap(
     times: Sequence[datetime],
     edges: np.ndarray,
     counts: np.ndarray,
     *,
     title: str = "latency, ms",
     end: datetime | None = None,
-    p95: Sequence[float | None] | None = None,
+    log: bool = True,
+    quantile: Sequence[float | None] | None = None,
+    quantile_name: str = "p95",
+    region: Outline | None = None,
+    selectable: bool = False,
     markers: Sequence[Marker] = (),
     footing: Footing | None = None,
 ) -> Chart:
@@ -39,7 +56,8 @@ def latency_heatmap(
 
     times: (n,) starts of the columns, evenly spaced; edges: (m + 1,) limits of the native buckets, ascending;
     counts: (m, n). Neighbouring buckets and columns are merged (counts added, nothing resampled) until at most 300 by
-    120 cells are left. `p95` (n,), if given, is drawn over it.
+    120 cells are left. `quantile` (n,), if given, is drawn over it, and the outline of `region` round a part of it.
+    `selectable` lets people drag such a region.
     """
     counts = np.asarray(counts, dtype=float)
     edges = np.asarray(edges, dtype=float)
@@ -75,26 +93,31 @@ def latency_heatmap(
             },
         }
     ]
-    if p95 is not None:
+    if quantile is not None:
         data.append(
             {
                 "type": "scatter",
-                "name": "p95",
+                "name": quantile_name,
                 "x": instants(times),
-                "y": numbers([p95[column] for column in columns]),
+                "y": numbers([quantile[column] for column in columns]),
                 "mode": "lines",
                 "line": {"color": "var(--series-2)", "width": 1.75},
-                "hovertemplate": "p95 %{y:.4~g}<extra></extra>",
+                "hovertemplate": f"{quantile_name} %{{y:.4~g}}<extra></extra>",
             }
         )
     layout = {
         "xaxis": time_axis(),
-        "yaxis": log_axis(title, max(edges[0], 1e-9), edges[-1], showgrid=False),
+        "yaxis": log_axis(title, max(edges[0], 1e-9), edges[-1], showgrid=False)
+        if log
+        else {"title": {"text": title}, "showgrid": False},
         "hovermode": "closest",
         "showlegend": False,
         "margin": {"l": 56, "r": 16, "t": 24, "b": 40},
         **furniture(markers),
+        "meta": {"selectable": selectable, "narrow": {"margin": {"l": 44, "r": 8, "t": 24, "b": 40}}},
     }
+    if region is not None:
+        layout["shapes"].append(_outline(region, float(edges[0]), float(edges[-1])))
     table = Table(
         ["Time", "n", "p50 at most", "p95 at most", "p99 at most"],
         [
@@ -103,6 +126,21 @@ def latency_heatmap(
         ],
     )
     return Chart(data, layout, table, footing or Footing(count=int(totals.sum())))
+
+
+def _outline(region: Outline, lowest: float, highest: float) -> dict[str, Any]:
+    """The outline, no further than the picture reaches: a region may be open to either side."""
+    return {
+        "type": "rect",
+        "xref": "x",
+        "x0": instant(region.start),
+        "x1": instant(region.end),
+        "yref": "y",
+        "y0": number(max(region.low, lowest), 6),
+        "y1": number(min(region.high, highest), 6),
+        "line": {"color": "var(--series-2)", "width": 2},
+        "fillcolor": "var(--series-2) / 0.12",
+    }
 
 
 def _shares(row: np.ndarray) -> list[float | None]:

@@ -23,11 +23,12 @@ class Ridge:
 
 
 def confidence_ridgeline(
-    ridges: Sequence[Ridge], *, title: str = "confidence", footing: Footing | None = None
+    ridges: Sequence[Ridge], *, title: str = "confidence", by: str = "Release", footing: Footing | None = None
 ) -> Chart:
     """Densities on one scale, the newest in front at the bottom, the mean of each marked by a tick on its base line.
 
-    Every ridge integrates to one, so that a taller ridge is a narrower one and never a busier release.
+    Every ridge integrates to one, so that a taller ridge is a narrower one and never a busier one. `by` names what a
+    ridge stands for.
     """
     shown = [ridge for ridge in ridges if np.sum(ridge.counts) > 0]
     densities = [_density(np.asarray(ridge.counts, dtype=float)) for ridge in shown]
@@ -121,7 +122,7 @@ def confidence_ridgeline(
         "annotations": annotations,
         "margin": {"l": 16, "r": 16, "t": 8, "b": 40},
     }
-    table = Table(["Release", "n", "mean", "p5", "p50", "p95"], ticks)
+    table = Table([by, "n", "mean", "p5", "p50", "p95"], ticks)
     return Chart(data + means, layout, table, footing or Footing(count=sum(row[1] for row in ticks)))
 
 

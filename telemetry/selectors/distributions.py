@@ -14,7 +14,8 @@ from telemetry import histograms, metrics, store
 from telemetry.histograms import UNIT_BINS
 from telemetry.metrics import DEFAULT_QUANTILES, Metric
 from telemetry.models import ClassLabel
-from telemetry.resolution import FIVE_MINUTES, MINUTE, ceiling, finest_kept, floor
+from telemetry.resolution import DAY, FIVE_MINUTES, MINUTE, ceiling, finest_kept, floor
+from telemetry.rollups import Rollups
 from telemetry.selectors.grouping import grouped_rollups
 from telemetry.selectors.selection import Selection
 
@@ -84,27 +85,42 @@ def metric_distributions(
 ) -> list[Distribution]:
     """Distributions of a metric with a histogram over [start, end) from `covered_range`, one per group with data."""
     grouped = grouped_rollups(selection, start=start, end=end, values=metric.values, group_by=group_by)
-    rollups = grouped.rollups
+    places = grouped.rollups.keys["group"]
+    found = _distributions(metric, grouped.rollups, quantiles, [grouped.groups[k] for k in places.tolist()])
+    return [found[row] for row in np.argsort(places) if row in found]
+
+
+def daily_distributions(
+    selection: Selection, metric: Metric, *, start: datetime, end: datetime, quantiles: Sequence[float] = ()
+) -> list[tuple[datetime, Distribution]]:
+    """Distributions of a metric with a histogram day by day (UTC), of the days of [start, end) that have data."""
+    first = floor(start, DAY)
+    grouped = grouped_rollups(selection, start=first, end=end, values=metric.values, step=DAY)
+    days = [store.moment(bucket) for bucket in grouped.rollups.keys["bucket"].tolist()]
+    found = _distributions(metric, grouped.rollups, quantiles, [{}] * len(days))
+    return [(day, found[row]) for row, day in enumerate(days) if row in found]
+
+
+def _distributions(
+    metric: Metric, rollups: Rollups, quantiles: Sequence[float], groups: Sequence[dict[str, str]]
+) -> dict[int, Distribution]:
+    """The distribution of each row that has data."""
     rows = rollups.histograms[metric.histogram]
     means, found = metrics.mean(metric, rollups), metrics.quantiles(metric, rollups, quantiles)
     offset, dense = (0, rows.dense_unit()) if metric.bounded else rows.dense()
     totals = rows.totals()
-    distributions = []
-    for row in np.argsort(rollups.keys["group"]):
-        if not totals[row]:
-            continue
+    distributions = {}
+    for row in np.flatnonzero(totals).tolist():
         filled = np.flatnonzero(dense[row])
         low, high = (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, 0)
-        distributions.append(
-            Distribution(
-                group=grouped.groups[rollups.keys["group"][row]],
-                count=int(totals[row]),
-                zero=int(rows.zero[row]),
-                mean=float(means[row]),
-                quantiles={metrics.quantile_name(p): float(found[row, k]) for k, p in enumerate(quantiles)},
-                edges=_edges(metric, offset + low, offset + high),
-                counts=dense[row, low:high],
-            )
+        distributions[row] = Distribution(
+            group=groups[row],
+            count=int(totals[row]),
+            zero=int(rows.zero[row]),
+            mean=float(means[row]),
+            quantiles={metrics.quantile_name(p): float(found[row, k]) for k, p in enumerate(quantiles)},
+            edges=_edges(metric, offset + low, offset + high),
+            counts=dense[row, low:high],
         )
     return distributions
 

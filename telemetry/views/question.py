@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from functools import wraps
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
@@ -29,7 +31,7 @@ from telemetry.resolution import NICE_STEPS
 from telemetry.selectors.absence import why_empty
 from telemetry.selectors.adoption import arrivals
 from telemetry.selectors.completeness import completeness
-from telemetry.selectors.selection import Selection, parse_selection
+from telemetry.selectors.selection import Selection, parse_group_by, parse_selection
 from telemetry.selectors.series import SeriesGroup, series_step
 from telemetry.services.folding import catch_up
 
@@ -100,9 +102,13 @@ class Question:
         return urlencode({name: self.params[name] for name in names if self.params.get(name)})
 
     def markers(self) -> list[Marker]:
-        """When releases arrived within the range, the newest few."""
-        found = arrivals(self.selection, start=self.range.start, end=self.end)
-        return [Marker(moment, version) for moment, version in found[-MOST_MARKERS:]]
+        """When releases arrived and stages of rollouts began or ended within the range, the newest few of each."""
+        span = {"start": self.range.start, "end": self.end}
+        found = [Marker(moment, version) for moment, version in arrivals(self.selection, **span)[-MOST_MARKERS:]]
+        for source in settings.CHART_MARKS:
+            marks = import_string(source)(self.selection, **span)
+            found += [Marker(moment, label, "--accent") for moment, label in marks[-MOST_MARKERS:]]
+        return sorted(found, key=lambda marker: marker.time)
 
     def footing(
         self, *, count: int, resolution: timedelta | str = "", left_out: int = 0, notes: Sequence[str] = ()
@@ -174,6 +180,14 @@ def address(route: str) -> str:
         return reverse(route)
     except NoReverseMatch:
         return ""
+
+
+def group_by(question: Question, default: tuple[str, ...] = ("release",)) -> tuple[str, ...]:
+    """The dimensions that `group_by` names, else the default ones."""
+    named = question.params.get("group_by")
+    if named is not None:
+        return parse_group_by(named, devices=question.selection.device_ids is not None)
+    return default
 
 
 def busiest(groups: Sequence[SeriesGroup], most: int = MOST_GROUPS) -> tuple[list[SeriesGroup], int]:

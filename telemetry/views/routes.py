@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.views import budgets, device, figures, ingest, panels
+from telemetry.views import budgets, device, explore, figures, ingest, panels
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
@@ -13,12 +13,15 @@ page_patterns = [
     path("panels/events/", device.events, name="panel-events"),
     path("ingest/", ingest.ingest, name="ingest"),
     path("budgets/", budgets.budgets, name="budgets"),
+    path("explore/", explore.explore, name="explore"),
+    path("panels/differences/", explore.differences, name="panel-differences"),
+    path("figures/temperature/", explore.temperature, name="figure-temperature"),
     path("figures/device/", device.lanes, name="figure-device"),
     path("figures/latency/", figures.latency, name="figure-latency"),
     path("figures/energy/", figures.energy, name="figure-energy"),
-    path("figures/ridgeline/", figures.ridgeline, name="figure-ridgeline"),
-    path("figures/heatmap/", figures.heatmap, name="figure-heatmap"),
-    path("figures/ecdf/", figures.ecdf, name="figure-ecdf"),
+    path("figures/ridgeline/", explore.ridgeline, name="figure-ridgeline"),
+    path("figures/heatmap/", explore.heatmap, name="figure-heatmap"),
+    path("figures/ecdf/", explore.ecdf, name="figure-ecdf"),
     path("figures/classes/", figures.classes, name="figure-classes"),
     path("figures/adoption/", figures.adoption, name="figure-adoption"),
 ]

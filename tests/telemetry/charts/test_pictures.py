@@ -93,7 +93,7 @@ def test_a_heatmap_has_at_most_300_by_120_cells_and_loses_no_inference():
     rng = np.random.default_rng(5)
     counts = rng.poisson(2.0, size=(500, 1000))
     times = [NOON + timedelta(minutes=i) for i in range(1000)]
-    chart = charts.latency_heatmap(times, 2 ** (np.arange(501) / 32), counts)
+    chart = charts.value_heatmap(times, 2 ** (np.arange(501) / 32), counts)
     z = chart.data[0]["z"]
     assert len(z) <= MAX_ROWS and len(z[0]) <= MAX_COLUMNS
     assert len(chart.data[0]["y"]) == len(z) + 1 and len(chart.data[0]["x"]) == len(z[0]) + 1
@@ -102,7 +102,7 @@ def test_a_heatmap_has_at_most_300_by_120_cells_and_loses_no_inference():
 
 def test_a_heatmap_column_is_the_share_of_its_own_inferences_and_a_silent_one_stays_empty():
     counts = np.array([[3, 0, 0], [1, 0, 8]])
-    chart = charts.latency_heatmap(hours(3), np.array([1.0, 2.0, 4.0]), counts)
+    chart = charts.value_heatmap(hours(3), np.array([1.0, 2.0, 4.0]), counts)
     assert [list(column) for column in zip(*chart.data[0]["z"], strict=True)] == [[0.75, 0.25], [None, None], [None, 1]]
 
 
@@ -150,7 +150,9 @@ def test_every_picture_is_plain_json():
         charts.ecdf_overlay(
             [charts.EcdfSeries("a", np.arange(1.0, 5.0), np.ones(4), np.zeros(4), np.ones(4))], title="ms"
         ),
-        charts.latency_heatmap(hours(3), np.array([1.0, 2.0, 4.0]), np.array([[3, 0, 0], [1, 0, 8]]), p95=[1, None, 2]),
+        charts.value_heatmap(
+            hours(3), np.array([1.0, 2.0, 4.0]), np.array([[3, 0, 0], [1, 0, 8]]), quantile=[1, None, 2]
+        ),
         charts.energy_over_time([charts.EnergySeries("a", hours(1), [1], [1])]),
         charts.adoption_area(hours(1), {"a": [1]}),
         charts.class_mix_bars({"a": {"x": 1}}),
