@@ -1,7 +1,7 @@
 """Bucket arithmetic: exponential and unit-interval histograms, how they are packed, merged and read.
 
-Three nouns. A `Histogram` is one exponential histogram. `HistogramRows` is many of them, one per row, in coordinate
-form, which is what thousands of stored rows are merged in. A *packed* histogram is the bytes that a row stores.
+Three nouns. A `Histogram` is one exponential histogram. `HistogramRows` is many of them, one per row, as runs of
+counts, which is what thousands of stored rows are merged in. A *packed* histogram is the bytes that a row stores.
 
 Exponential histograms have one scale for the whole product: 32 bins per power of two. Bin `i` covers
 `(2^(i/32), 2^((i+1)/32)]` (upper-inclusive, as OpenTelemetry defines it at scale 5), so a quantile is known to within

@@ -1,4 +1,4 @@
-"""Many histograms in coordinate form: how thousands of stored rows are merged."""
+"""Many histograms at once: how thousands of stored rows are merged."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from telemetry.histograms.single import Histogram
 
 @dataclass(frozen=True)
 class HistogramRows:
-    """Many histograms in coordinate form: `count[k]` values of row `row[k]` fell into bin `index[k]`.
+    """Many histograms as runs of counts: run k belongs to row `row[k]` and begins at bin `index[k]`.
 
-    A pair (row, index) may occur more than once, in any order; counts add up. `zero` has one entry per row.
-    Serves both kinds: a unit-interval histogram has bins 0 to 99 and no zeros.
+    A run is one count long, or `sizes[k]` counts in consecutive bins, which is how a stored histogram lies in memory;
+    `count` holds the counts of all runs end to end. A bin of a row may occur more than once, in any order; counts add
+    up. `zero` has one entry per row. Serves both kinds: a unit-interval histogram has bins 0 to 99 and no zeros.
     """
 
     row: NDArray[np.int64]
     index: NDArray[np.int64]
-    count: NDArray[np.int64]
+    count: NDArray
     zero: NDArray[np.int64]
+    sizes: NDArray[np.int64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -57,20 +59,19 @@ class HistogramRows:
         zero[present] = words[start + 1]
         wide = head >= WIDE // 2
         # narrow rows, all at once: what remains of the words without the headers are their counts, end to end
-        counts = np.ones(words.size, dtype=bool)
-        counts[start] = counts[start + 1] = False
+        is_count = np.ones(words.size, dtype=bool)
+        is_count[start] = is_count[start + 1] = False
         for at in np.flatnonzero(wide):
-            counts[start[at] : start[at] + size[at]] = False
-        bins, offset = size[~wide] - 2, head[~wide]
-        row = np.repeat(present[~wide], bins)
-        index = np.arange(row.size) + np.repeat(offset - (np.cumsum(bins) - bins), bins)
-        parts = [(row, index, words[counts].astype(np.int64))]
+            is_count[start[at] : start[at] + size[at]] = False
+        runs = [(present[~wide], head[~wide], words[is_count], size[~wide] - 2)]
         for at in np.flatnonzero(wide):
             first, many, zeros = unpack(words[start[at] : start[at] + size[at]].tobytes())
             zero[present[at]] = zeros
-            parts.append((np.full(many.size, present[at]), first + np.arange(many.size), many))
-        row, index, count = (np.concatenate(part) if wide.any() else part[0] for part in zip(*parts, strict=True))
-        return cls(row, index, count, zero)
+            runs.append((present[at : at + 1], np.array([first]), many, np.array([many.size])))
+        row, index, count, sizes = (np.concatenate(part) if wide.any() else part[0] for part in zip(*runs, strict=True))
+        # a histogram of nothing but zeros has no bins, and its offset means nothing
+        filled = sizes > 0
+        return cls(row[filled], index[filled], count, zero, sizes[filled])
 
     @classmethod
     def of_values(cls, row: NDArray, values: NDArray, n_rows: int) -> HistogramRows:
@@ -93,20 +94,22 @@ class HistogramRows:
         return cls(row, index, np.ones(index.size, dtype=np.int64), np.zeros(n_rows, dtype=np.int64)).compact()
 
     def compact(self) -> HistogramRows:
-        """The same histograms with each (row, index) once, in order, without zero counts."""
-        if not self.row.size:
-            return self
-        low = int(self.index.min())
-        width = int(self.index.max()) - low + 1
-        key = self.row * width + (self.index - low)
+        """The same histograms with each (row, index) once, in order, in runs of one count, without zero counts."""
+        if not self.count.size:
+            none = np.zeros(0, dtype=np.int64)
+            return HistogramRows(none, none, none, self.zero)
+        row, index, count = self._coordinates()
+        low = int(index.min())
+        width = int(index.max()) - low + 1
+        key = row * width + (index - low)
         if self.n_rows * width <= 4 * key.size + 1024:
             # dense enough that counting beats sorting; exact, since counts stay far below 2^53
-            counts = np.bincount(key, weights=self.count, minlength=self.n_rows * width)
+            counts = np.bincount(key, weights=count, minlength=self.n_rows * width)
             unique = np.flatnonzero(counts)
             total = counts[unique].astype(np.int64)
         else:
             unique, inverse = np.unique(key, return_inverse=True)
-            total = np.bincount(inverse, weights=self.count).astype(np.int64)
+            total = np.bincount(inverse, weights=count).astype(np.int64)
             unique, total = unique[total > 0], total[total > 0]
         return HistogramRows(unique // width, unique % width + low, total, self.zero)
 
@@ -117,34 +120,56 @@ class HistogramRows:
         """
         group = np.asarray(group, dtype=np.int64)
         zero = np.bincount(group, weights=self.zero, minlength=n_groups).astype(np.int64)
-        return HistogramRows(group[self.row], self.index, self.count, zero)
+        return HistogramRows(group[self.row], self.index, self.count, zero, self.sizes)
 
     def append(self, other: HistogramRows) -> HistogramRows:
         """These rows followed by the other's."""
+        sizes = None
+        if self.sizes is not None or other.sizes is not None:
+            both = (self, other)
+            sizes = np.concatenate([np.ones_like(rows.row) if rows.sizes is None else rows.sizes for rows in both])
         return HistogramRows(
             np.concatenate((self.row, other.row + self.n_rows)),
             np.concatenate((self.index, other.index)),
             np.concatenate((self.count, other.count)),
             np.concatenate((self.zero, other.zero)),
+            sizes,
         )
 
     def totals(self) -> NDArray[np.int64]:
         """How many values each row holds."""
-        return self.zero + np.bincount(self.row, weights=self.count, minlength=self.n_rows).astype(np.int64)
+        row = self.row if self.sizes is None else np.repeat(self.row, self.sizes)
+        return self.zero + np.bincount(row, weights=self.count, minlength=self.n_rows).astype(np.int64)
 
     def dense(self) -> tuple[int, NDArray[np.int64]]:
         """Bin of the first column, and counts of shape (rows, bins)."""
-        if not self.row.size:
+        if not self.count.size:
             return 0, np.zeros((self.n_rows, 0), dtype=np.int64)
+        ends = self.index + (1 if self.sizes is None else self.sizes)
         offset = int(self.index.min())
-        width = int(self.index.max()) - offset + 1
-        flat = np.bincount(self.row * width + (self.index - offset), weights=self.count, minlength=self.n_rows * width)
-        return offset, flat.astype(np.int64).reshape(self.n_rows, width)
+        return offset, self._table(offset, int(ends.max()) - offset)
 
     def dense_unit(self) -> NDArray[np.int64]:
         """Counts of unit-interval histograms, shape (rows, 100)."""
-        flat = np.bincount(self.row * UNIT_BINS + self.index, weights=self.count, minlength=self.n_rows * UNIT_BINS)
-        return flat.astype(np.int64).reshape(self.n_rows, UNIT_BINS)
+        return self._table(0, UNIT_BINS)
+
+    def _table(self, offset: int, width: int) -> NDArray[np.int64]:
+        """Counts of the bins from `offset` on, shape (rows, width), in one pass over the counts."""
+        place = self._along(self.row * width + (self.index - offset))
+        flat = np.bincount(place, weights=self.count, minlength=self.n_rows * width)
+        return flat.astype(np.int64).reshape(self.n_rows, width)
+
+    def _coordinates(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray]:
+        """Row, bin and count of every count."""
+        row = self.row if self.sizes is None else np.repeat(self.row, self.sizes)
+        return row, self._along(self.index), self.count
+
+    def _along(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For every count, `first` of its run plus its place in the run."""
+        if self.sizes is None:
+            return first
+        before = np.cumsum(self.sizes) - self.sizes
+        return np.arange(self.count.size) + np.repeat(first - before, self.sizes)
 
     def pack(self) -> list[bytes | None]:
         """One packed histogram per row; None for an empty row."""
