@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import IO
+from collections.abc import Mapping
+from typing import IO, Any
 
+from django.conf import settings
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -26,6 +28,12 @@ class AnswerAsJson(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         """The first renderer."""
         return renderers[0], renderers[0].media_type
+
+
+def body_limit(environ: Mapping[str, Any]) -> int:
+    """How many bytes a body may have on the wire, by its encoding."""
+    compressed = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity")
+    return settings.TELEMETRY_MAX_COMPRESSED_BYTES if compressed else settings.TELEMETRY_MAX_BYTES
 
 
 def read_body(request: Request, limit: int) -> bytes:

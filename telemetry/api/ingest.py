@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,13 +20,17 @@ from fleet.models import Token
 from fleet.permissions import IsDevice
 from fleet.problems import problem_response
 from fleet.services import tokens
-from telemetry.api.bodies import AnswerAsJson, read_body
+from telemetry.api.bodies import AnswerAsJson, body_limit, read_body
 from telemetry.exceptions import BatchConflict, TooMany
 from telemetry.protocol import BadBody, TooLarge, UnknownEncoding
 from telemetry.services import ingest, quarantine
 
 # Answers after which a device would never learn why its data is missing, were they not kept (see quarantine).
 _KEPT = frozenset({400, 401, 403, 409, 413, 415, 429})
+
+
+# Where the shortcut leaves the refusal that it met, and the body that it read; no header of a request can come here.
+REFUSED, RECEIVED = "ridgeline.refused", "ridgeline.received"
 
 
 class UnknownMediaType(Exception):
@@ -45,9 +50,7 @@ class DeviceView(APIView):
 
     def read(self, request: Request) -> bytes:
         """The body as received, within the limit for its encoding."""
-        compressed = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity")
-        limit = settings.TELEMETRY_MAX_COMPRESSED_BYTES if compressed else settings.TELEMETRY_MAX_BYTES
-        self.received = read_body(request, limit)
+        self.received = read_body(request, body_limit(request.META))
         return self.received
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
@@ -75,7 +78,14 @@ class DeviceView(APIView):
 
 
 class TelemetryView(DeviceView):
-    """Takes the batches of devices."""
+    """Takes the batches of devices, those that the shortcut leaves to it (see `telemetry.api.shortcut`)."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Check the sender, unless the shortcut has and met a refusal after that."""
+        if REFUSED in request.META:
+            self.received = request.META[RECEIVED]
+            raise request.META.pop(REFUSED)
+        super().initial(request, *args, **kwargs)
 
     @extend_schema(
         summary="Send a batch of telemetry",
@@ -104,16 +114,16 @@ class TelemetryView(DeviceView):
                 body=self.read(request),
                 encoding=request.META.get("HTTP_CONTENT_ENCODING", ""),
                 now=timezone.now(),
-                uptime_now_ms=uptime_header(request),
+                uptime_now_ms=uptime_header(request.META),
             )
         )
         return HttpResponse(msgspec.json.encode(reply), content_type="application/json")
 
 
-def uptime_header(request: Request) -> float | None:
+def uptime_header(meta: Mapping[str, Any]) -> float | None:
     """The device's monotonic clock at this request; None where the header is missing or no number."""
     try:
-        uptime = float(request.META["HTTP_RIDGELINE_UPTIME_MS"])
+        uptime = float(meta["HTTP_RIDGELINE_UPTIME_MS"])
     except (KeyError, ValueError):
         return None
     return uptime if math.isfinite(uptime) and uptime >= 0 else None

@@ -1,7 +1,7 @@
 -- Book a batch in the ledger, mark its buckets, and renew what is known of the device; nothing where it was booked before.
 -- One statement, so that a new batch and a duplicate cost one round trip each. The ledger's unique constraint decides:
 -- of two connections with the same batch the second waits here for the first to commit, then gets no row.
--- Returns the batch's id, and the context that the device had before (null for none).
+-- Returns the batch's id, and the context and the last event time that the device had before (null for none).
 WITH before AS (
   SELECT context_id, last_event_time FROM telemetry_devicelatest
   WHERE device_id = %(device)s AND workload_id = %(workload)s
@@ -59,4 +59,5 @@ WITH before AS (
                    AS newer) AS age
     )
 )
-SELECT booked.id, before.context_id, before.last_event_time FROM booked LEFT JOIN before ON true
+SELECT booked.id, before.context_id, (extract(epoch FROM before.last_event_time) * 1000000)::int8
+FROM booked LEFT JOIN before ON true

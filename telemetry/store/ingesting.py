@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from telemetry.binary_copy import Field, copy_stream
 from telemetry.models import Context
 from telemetry.store.connection import SQL_DIRECTORY
 
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+
 
 @dataclass(frozen=True, slots=True)
 class Booked:
@@ -26,7 +29,15 @@ class Booked:
 
     batch_id: int
     previous_context_id: int | None
-    previous_event_time: datetime | None
+    previous_event_us: int | None
+
+
+def find_sender(key_id: str, now: datetime, *, noted_since: datetime) -> tuple[str, bytes, int, int, str] | None:
+    """Kind, HMAC and pepper version of a live token, id and serial of its accepted device; None where there is none.
+
+    Also None where the use of the token was not noted since that time.
+    """
+    return _execute("find_sender", {"key_id": key_id, "now": now, "noted_since": noted_since}, prepare=True)
 
 
 def book_batch(parameters: Mapping[str, Any]) -> Booked | None:
@@ -77,38 +88,38 @@ def renew_gaps(now: datetime, since: datetime) -> tuple[int, int]:
         return _execute("renew_gaps", {"now": now, "since": since})
 
 
-def copy_tables(tables: Sequence[tuple[str, Sequence[Field], int]]) -> None:
+def copy_tables(tables: Sequence[tuple[str, Sequence[Field], int]], *, and_commit: bool = False) -> None:
     """COPY rows, given as columns, into one table after the other: (table, its fields, n > 0 rows) each.
 
     All COPY statements go to the server as one query and are fed in turn, through libpq itself: of a small batch's time
-    the better part would otherwise be spent between the statements.
+    the better part would otherwise be spent between the statements. With `and_commit` the COMMIT of a transaction that
+    is no part of another goes along as well, so nothing may follow; Django's own then finds nothing left to do.
     """
     streams = [(table, *copy_stream(fields, n)) for table, fields, n in tables]
     if not streams:
         return
     connection = connections[router.db_for_write(Context)]
+    statements = [_copy_statement(table, tuple(names)) for table, names, _ in streams]
+    # an atomic block inside another leaves an entry here, be it None
+    if and_commit and not connection.savepoint_ids:
+        statements.append("COMMIT")
     with DatabaseErrorWrapper(connection):
-        statements = "; ".join(_copy_statement(table, tuple(names)) for table, names, _ in streams)
-        _feed(connection.connection.pgconn, statements.encode(), [stream for _, _, stream in streams])
+        _feed(connection.connection.pgconn, "; ".join(statements).encode(), [stream for _, _, stream in streams])
 
 
 def _feed(pgconn: pq.abc.PGconn, statements: bytes, streams: Sequence[bytes]) -> None:
-    """Run COPY statements on an open transaction and give each its stream."""
+    """Run statements in an open transaction, of which the first are COPYs, and give those their streams in turn."""
     pgconn.send_query(statements)
-    result = _result(pgconn)
-    for stream in streams:
-        if result.status != pq.ExecStatus.COPY_IN:
-            break
-        pgconn.put_copy_data(stream)
-        pgconn.put_copy_end()
-        result = _result(pgconn)
-        if result.status == pq.ExecStatus.COMMAND_OK:
-            # the next statement's, or none after the last
-            result = _result(pgconn)
-    if result is not None:
-        while _result(pgconn) is not None:
-            pass
-        raise psycopg.errors.error_from_result(result)
+    waiting = iter(streams)
+    failed = None
+    while (result := _result(pgconn)) is not None:
+        if result.status == pq.ExecStatus.COPY_IN:
+            pgconn.put_copy_data(next(waiting))
+            pgconn.put_copy_end()
+        elif result.status != pq.ExecStatus.COMMAND_OK:
+            failed = result
+    if failed is not None:
+        raise psycopg.errors.error_from_result(failed)
 
 
 def _result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
@@ -126,10 +137,16 @@ def _result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
 
 
 @cache
-def _text(name: str) -> str:
-    """The query without comments and indentation: psycopg keeps what it parsed only of short queries."""
+def _statement(name: str) -> tuple[str, tuple[str, ...]]:
+    """The query with numbered placeholders, as the server takes it, and the parameters' names in that order.
+
+    Without comments and indentation. psycopg would parse a query as long as book_batch anew each time.
+    """
     lines = (line.strip() for line in (SQL_DIRECTORY / f"{name}.sql").read_text().splitlines())
-    return " ".join(line for line in lines if not line.startswith("--"))
+    text = " ".join(line for line in lines if not line.startswith("--"))
+    names = tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
+    number = {key: f"${place}" for place, key in enumerate(names, 1)}
+    return _PLACEHOLDER.sub(lambda match: number[match[1]], text), names
 
 
 @cache
@@ -154,7 +171,8 @@ def _execute(name: str, parameters: Mapping[str, Any], *, prepare: bool = False,
     """Run a query; its first row."""
     connection = connections[router.db_for_write(Context)]
     connection.ensure_connection()
-    # A plain cursor: Django's binds parameters in the client, so its statements cannot be prepared.
-    with DatabaseErrorWrapper(connection), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(_text(name), parameters, prepare=prepare or None)
+    text, names = _statement(name)
+    # Django's own cursor binds parameters in the client, so its statements cannot be prepared.
+    with DatabaseErrorWrapper(connection), psycopg.RawCursor(connection.connection) as cursor:
+        cursor.execute(text, [parameters[name] for name in names], prepare=prepare or None)
         return cursor.fetchone() if rows else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -18,7 +18,6 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
-from fleet.models import Device
 from telemetry import protocol, store
 from telemetry.binary_copy import Field
 from telemetry.exceptions import BatchConflict
@@ -36,6 +35,18 @@ from telemetry.services.ingest.spans import follow_release
 
 _MARK_US = 5 * MINUTE_US
 _MAX_ERRORS_TOLD = 20
+
+
+class Sender(Protocol):
+    """A device as far as taking its batches needs it."""
+
+    @property
+    def pk(self) -> int:
+        """Its key."""
+
+    @property
+    def serial(self) -> str:
+        """The name that an envelope may give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class Received:
 class _Work:
     """A batch ready to be written."""
 
-    device: Device
+    device_id: int
     received: Received
     placed: Placed
     clock: protocol.ClockReading
@@ -76,7 +87,7 @@ class _Work:
         return self.clock.received_us
 
 
-def take_batch(device: Device, received: Received) -> dict[str, Any]:
+def take_batch(device: Sender, received: Received) -> dict[str, Any]:
     """Store a batch and return the answer to it; a batch that is stored already is answered from the ledger.
 
     Raises:
@@ -84,7 +95,7 @@ def take_batch(device: Device, received: Received) -> dict[str, Any]:
     """
     envelope = received.batch.envelope
     digest = hashlib.sha256(received.body).digest()
-    work = _prepare(device, received)
+    work = _prepare(device.pk, received)
     reply = _reply(work)
     parameters = _ledger_row(work, digest, reply)
     with transaction.atomic():
@@ -92,7 +103,7 @@ def take_batch(device: Device, received: Received) -> dict[str, Any]:
         if booked is not None:
             _write(work, booked)
     if booked is None:
-        reply = _repeated(device, envelope.boot_id, envelope.batch_seq, digest)
+        reply = _repeated(device.pk, envelope.boot_id, envelope.batch_seq, digest)
     return reply | {
         "duplicate": booked is None,
         "server_time": _rfc3339(received.now),
@@ -103,7 +114,7 @@ def take_batch(device: Device, received: Received) -> dict[str, Any]:
 # --- before the transaction ------------------------------------------------------------------------------------------
 
 
-def _prepare(device: Device, received: Received) -> _Work:
+def _prepare(device_id: int, received: Received) -> _Work:
     batch, envelope = received.batch, received.batch.envelope
     received_us = store.microseconds(received.now)
     clock = read_clock(envelope, received_us, received.uptime_now_ms)
@@ -113,7 +124,7 @@ def _prepare(device: Device, received: Received) -> _Work:
     context = None
     if labels is not None and labels.workload and labels.release:
         context = contexts.known_context(labels, received.now)
-    work = _Work(device, received, placed, clock, context, placed.inferences.class_code)
+    work = _Work(device_id, received, placed, clock, context, placed.inferences.class_code)
     if context is None:
         return work
     if placed.inferences.class_names:
@@ -166,7 +177,7 @@ def _ledger_row(work: _Work, digest: bytes, reply: dict[str, Any]) -> dict[str, 
     accepted = reply["accepted"]
     latest = work.latest
     return {
-        "device": work.device.pk,
+        "device": work.device_id,
         "boot_id": envelope.boot_id,
         "batch_seq": envelope.batch_seq,
         "sha256": digest,
@@ -209,13 +220,13 @@ def _ledger_row(work: _Work, digest: bytes, reply: dict[str, Any]) -> dict[str, 
     }
 
 
-def _repeated(device: Device, boot_id: str, batch_seq: int, digest: bytes) -> dict[str, Any]:
+def _repeated(device_id: int, boot_id: str, batch_seq: int, digest: bytes) -> dict[str, Any]:
     """The answer that the stored batch got.
 
     Raises:
         BatchConflict: it was stored with another body.
     """
-    stored_digest, reply = store.repeat_batch(device.pk, boot_id, batch_seq, digest)
+    stored_digest, reply = store.repeat_batch(device_id, boot_id, batch_seq, digest)
     if stored_digest != digest:
         raise BatchConflict(f"Batch {batch_seq} of boot {boot_id} was stored with another body.")
     return reply
@@ -230,7 +241,7 @@ def _rfc3339(time: datetime) -> str:
 
 def _write(work: _Work, booked: store.Booked) -> None:
     placed, context = work.placed, work.context
-    keys = {"device_id": work.device.pk, "context_id": context.id if context else None, "batch_id": booked.batch_id}
+    keys = {"device_id": work.device_id, "context_id": context.id if context else None, "batch_id": booked.batch_id}
     tables: list[tuple[str, list[Field], int]] = []
     if n := len(placed.inferences):
         tables.append(("inference", rows.inference_fields(placed, work.class_id, **keys), n))
@@ -241,7 +252,7 @@ def _write(work: _Work, booked: store.Booked) -> None:
         fields = rows.event_fields(placed.events, placed.event_us, placed.event_index, **keys)
         tables.append(("event", fields, len(placed.events)))
     if placed.states:
-        fields = rows.state_fields(placed.states, placed.state_us, device_id=work.device.pk)
+        fields = rows.state_fields(placed.states, placed.state_us, device_id=work.device_id)
         tables.append(("device_state", fields, len(placed.states)))
     if raised := _raised_events(work, booked):
         times = np.full(len(raised), store.microseconds(placed.span()[0]))
@@ -250,19 +261,19 @@ def _write(work: _Work, booked: store.Booked) -> None:
         fields, n = _quarantined(work, booked.batch_id)
         if n:
             tables.append(("telemetry_quarantinedrecord", fields, n))
-    store.copy_tables(tables)
     _write_state_of_device(work)
+    store.copy_tables(tables, and_commit=True)
 
 
 def _write_state_of_device(work: _Work) -> None:
     """What is kept of the device beside rows that are only appended."""
     placed, context, boot_id = work.placed, work.context, work.received.batch.envelope.boot_id
     if placed.counters and placed.counters.values:
-        store.count_up(work.device.pk, boot_id, as_datetime(placed.counter_us), placed.counters.values)
+        store.count_up(work.device_id, boot_id, as_datetime(placed.counter_us), placed.counters.values)
     if context is None:
-        store.touch_device(work.device.pk, work.received.now)
+        store.touch_device(work.device_id, work.received.now)
     elif work.minutes:
-        follow_release(work.device.pk, context, boot_id, *placed.span())
+        follow_release(work.device_id, context, boot_id, *placed.span())
 
 
 def _quarantined(work: _Work, batch_id: int) -> tuple[list[Field], int]:
@@ -270,7 +281,7 @@ def _quarantined(work: _Work, batch_id: int) -> tuple[list[Field], int]:
     rejections = work.placed.rejections
     records = protocol.records_as_sent(work.received.body, rejections)
     return quarantine.quarantine_fields(
-        rejections, records, device_id=work.device.pk, batch_id=batch_id, received_us=work.received_us
+        rejections, records, device_id=work.device_id, batch_id=batch_id, received_us=work.received_us
     )
 
 
@@ -280,7 +291,7 @@ def _raised_events(work: _Work, booked: store.Booked) -> list[Event]:
     if context is None or not work.minutes or booked.previous_context_id == context.id:
         return []
     first, last = work.placed.span()
-    if booked.previous_event_time is not None and last < booked.previous_event_time:
+    if booked.previous_event_us is not None and store.microseconds(last) < booked.previous_event_us:
         return []
     raised = []
     labels = work.received.batch.envelope.context
