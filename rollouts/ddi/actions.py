@@ -40,25 +40,42 @@ class Poll:
 
 
 _TOUCH = """
-INSERT INTO rollouts_controller AS known (
-    device_id, last_poll_at, address, attributes, attributes_requested,
-    needs_confirmation, auto_confirm, auto_confirm_initiator, auto_confirm_remark
-) VALUES (%s, %s, %s, '{}', true, false, false, '', '')
-ON CONFLICT (device_id) DO UPDATE SET last_poll_at = EXCLUDED.last_poll_at, address = EXCLUDED.address
-RETURNING known.*
+WITH touched AS (
+    INSERT INTO rollouts_controller AS known (
+        device_id, last_poll_at, address, attributes, attributes_requested,
+        needs_confirmation, auto_confirm, auto_confirm_initiator, auto_confirm_remark
+    ) VALUES (%(device)s, %(now)s, %(address)s, '{}', true, false, false, '', '')
+    ON CONFLICT (device_id) DO UPDATE SET last_poll_at = EXCLUDED.last_poll_at, address = EXCLUDED.address
+    RETURNING known.*
+)
+SELECT touched.*,
+    EXISTS (SELECT FROM rollouts_delivery WHERE device_id = %(device)s AND status = ANY(%(open)s)) AS has_work,
+    (SELECT max(id) FROM rollouts_delivery WHERE device_id = %(device)s AND status = ANY(%(installed)s)) AS installed
+FROM touched
 """
 
 
 def touch(device: Device, now: datetime, address: str | None) -> Controller:
-    """Note the poll and read what is kept about the client, in one statement: a fleet polls all day."""
-    (controller,) = Controller.objects.raw(_TOUCH, [device.pk, now, address])
+    """Note the poll and read all that a poll without work needs, in one statement: a fleet polls all day.
+
+    The controller comes with `has_work`, whether a delivery is open, and `installed`, the id of the newest action that
+    the client closed with success, or None.
+    """
+    values = {
+        "device": device.pk,
+        "now": now,
+        "address": address,
+        "open": [str(status) for status in Delivery.OPEN],
+        "installed": [str(status) for status in INSTALLED],
+    }
+    (controller,) = Controller.objects.raw(_TOUCH, values)
     return controller
 
 
 def poll(device: Device, now: datetime, address: str | None = None) -> Poll:
     """What the client should do next: let go, or carry out, or have confirmed; never two of them."""
     controller = touch(device, now, address)
-    deliveries = list(offering.open_deliveries(device))
+    deliveries = list(offering.open_deliveries(device)) if controller.has_work else []
     links: dict[str, str] = {}
     cancel = next((row for row in deliveries if _awaits_cancel(row)), None)
     if cancel is not None:
@@ -66,8 +83,8 @@ def poll(device: Device, now: datetime, address: str | None = None) -> Poll:
     elif (current := _current(deliveries, now)) is not None:
         name = "confirmationBase" if _awaits_person(controller, current) else "deploymentBase"
         links[name] = f"{name}/{current.pk}?c={state_code(current)}"
-    if (installed := last_installed(device)) is not None:
-        links["installedBase"] = f"installedBase/{installed}"
+    if controller.installed is not None:
+        links["installedBase"] = f"installedBase/{controller.installed}"
     if controller.attributes_requested:
         links["configData"] = "configData"
     return Poll(links)
@@ -107,12 +124,6 @@ def state_code(delivery: Delivery) -> int:
     """The `c` of a link: changes when the action's own state does, so that a caching client sees a new address."""
     code = zlib.crc32(f"{delivery.pk}:{delivery.kind}:{delivery.attempt}".encode())
     return code - 2**32 if code >= 2**31 else code
-
-
-def last_installed(device: Device) -> int | None:
-    """The id of the newest action that the client closed with success."""
-    rows = Delivery.objects.filter(device=device, status__in=INSTALLED).order_by("-id")
-    return rows.values_list("pk", flat=True).first()
 
 
 def find(device: Device, action_id: int) -> Delivery | None:

@@ -1,6 +1,7 @@
 """DDI over HTTP: plain views, because clients are strict about status codes, headers and the absence of redirects."""
 
 import json
+import math
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
@@ -19,8 +20,12 @@ from fleet.models import Artifact, Device
 from fleet.services.artifacts import location
 from rollouts.ddi import actions, authentication, documents, feedback
 from rollouts.models import Controller, Delivery
+from telemetry.allowances import take
 
 MAX_BODY = 1 << 20
+# What one device may ask: clients poll every few minutes, and say much in a short time while they install.
+REQUESTS_PER_S = 5.0
+REQUESTS_AT_ONCE = 300.0
 _ACCEPTED = ("application/json", "application/hal+json", "application/*", "*/*")
 
 View = Callable[..., HttpResponseBase]
@@ -68,6 +73,11 @@ def ddi(*methods: str, downloads: bool = False, polls: bool = False) -> Callable
                 return nothing(401)
             except NotAllowed as error:
                 return problem(403, "ddi.error.notAllowed", str(error))
+            wait = take(f"ddi:{device.pk}", rate=REQUESTS_PER_S, size=REQUESTS_AT_ONCE)
+            if wait > 0.0:
+                response = problem(429, "ddi.error.tooManyRequests", "Too many requests of this device.")
+                response["Retry-After"] = str(math.ceil(wait))
+                return response
             numbers = {name: int(path[name]) for name in ("action_id", "module") if name in path}
             if any(number >= 2**31 for number in numbers.values()):
                 return problem(404, "ddi.error.action", "No such action.")

@@ -295,3 +295,27 @@ def test_attributes_are_merged_replaced_removed_and_bounded(client):
     assert put({"data": {}}) == 400
     assert put({"data": {f"k{i}": "v" for i in range(101)}}) == 429
     assert Controller.objects.get().attributes == {"z": "9"}
+
+
+def test_a_poll_without_work_takes_two_statements(client, django_assert_num_queries):
+    client.get()
+    with django_assert_num_queries(2):
+        client.get()
+
+
+def test_a_device_that_asks_without_end_is_told_to_wait_and_others_are_not(
+    client, make_device, device_token, monkeypatch
+):
+    from rollouts.ddi import views
+    from telemetry import allowances
+
+    monkeypatch.setattr(views, "REQUESTS_PER_S", 0.001)
+    monkeypatch.setattr(views, "REQUESTS_AT_ONCE", 20.0)
+    allowances.refill()
+    statuses = [client.get().status_code for _ in range(30)]
+    refused = client.get()
+    assert statuses[0] == 200 and refused.status_code == 429 and int(refused["Retry-After"]) >= 1
+    assert refused.json()["errorCode"] == "ddi.error.tooManyRequests"
+    other = make_device("gw-2", "orin-nx-16", "eu-north")
+    assert DdiClient("gw-2", f"TargetToken {device_token(other)}").get().status_code == 200
+    allowances.refill()
