@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.api import directives, distributions, events, export, ingest, ingest_health, metrics, otlp, series
+from telemetry.api import counters, directives, distributions, events, export, ingest, ingest_health, metrics, otlp, series
 from telemetry.views.routes import page_patterns
 
 __all__ = ["api_patterns", "page_patterns", "root_patterns"]
@@ -22,6 +22,8 @@ api_patterns = [
     path("distributions.csv", distributions.DistributionsView.as_view(), {"format": "csv"}),
     path("events", events.EventsView.as_view(), name="api-events"),
     path("events.csv", events.EventsView.as_view(), {"format": "csv"}),
+    path("counters", counters.CountersView.as_view(), name="api-counters"),
+    path("counters.csv", counters.CountersView.as_view(), {"format": "csv"}),
     path("export/<str:table>.csv", export.ExportView.as_view(), {"format": "csv"}),
     path("export/<str:table>", export.ExportView.as_view(), name="api-export"),
     path("ingest-health", ingest_health.IngestHealthView.as_view(), name="api-ingest-health"),
