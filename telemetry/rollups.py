@@ -53,8 +53,24 @@ class Rollups:
         return Rollups(
             {name: np.concatenate((key, other.keys[name])) for name, key in self.keys.items()},
             {name: np.concatenate((value, other.numbers[name])) for name, value in self.numbers.items()},
-            {name: rows.append(other.histograms[name]) for name, rows in self.histograms.items()},
+            {name: HistogramRows.concatenated((rows, other.histograms[name])) for name, rows in self.histograms.items()},
             self.n_rows + other.n_rows,
+        )
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[Rollups]) -> Rollups:
+        """The rows of all parts, which have the same columns; each part's histograms are summed up first."""
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        return cls(
+            {name: np.concatenate([part.keys[name] for part in parts]) for name in first.keys},
+            {name: np.concatenate([part.numbers[name] for part in parts]) for name in first.numbers},
+            {
+                name: HistogramRows.concatenated([part.histograms[name].summed() for part in parts])
+                for name in first.histograms
+            },
+            sum(part.n_rows for part in parts),
         )
 
     def groups_by(self, *names: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

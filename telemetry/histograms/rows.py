@@ -122,17 +122,31 @@ class HistogramRows:
         zero = np.bincount(group, weights=self.zero, minlength=n_groups).astype(np.int64)
         return HistogramRows(group[self.row], self.index, self.count, zero, self.sizes)
 
-    def append(self, other: HistogramRows) -> HistogramRows:
-        """These rows followed by the other's."""
-        sizes = None
-        if self.sizes is not None or other.sizes is not None:
-            both = (self, other)
-            sizes = np.concatenate([np.ones_like(rows.row) if rows.sizes is None else rows.sizes for rows in both])
+    def summed(self) -> HistogramRows:
+        """The same histograms, each bin once: what many merged rows take in memory shrinks to what their sums take."""
+        if self.sizes is None:
+            return self.compact()
+        if self.row.size <= self.n_rows:
+            # nothing to gain: hardly a row has more than one run
+            return self
+        offset, counts = self.dense()
+        rows = np.arange(self.n_rows) if counts.size else np.zeros(0, dtype=np.int64)
         return HistogramRows(
-            np.concatenate((self.row, other.row + self.n_rows)),
-            np.concatenate((self.index, other.index)),
-            np.concatenate((self.count, other.count)),
-            np.concatenate((self.zero, other.zero)),
+            rows, np.full(rows.size, offset), counts.reshape(-1), self.zero, np.full(rows.size, counts.shape[1])
+        )
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[HistogramRows]) -> HistogramRows:
+        """The rows of all parts, one part after the other."""
+        sizes = None
+        if any(part.sizes is not None for part in parts):
+            sizes = np.concatenate([np.ones_like(part.row) if part.sizes is None else part.sizes for part in parts])
+        first_row = np.cumsum([0, *(part.n_rows for part in parts)])
+        return cls(
+            np.concatenate([part.row + first for part, first in zip(parts, first_row[:-1], strict=True)]),
+            np.concatenate([part.index for part in parts]),
+            np.concatenate([part.count for part in parts]),
+            np.concatenate([part.zero for part in parts]),
             sizes,
         )
 

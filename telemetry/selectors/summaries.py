@@ -26,6 +26,9 @@ _VALUES = (
     *columns.HISTOGRAMS,
     "class_counts",
 )
+# A span without windows is read as some tens of rows of a device: days, and the hours at its ends.
+ROWS_PER_DEVICE = 30
+MOST_ROWS_READ = 12_000
 _OUTCOMES = ("count", *columns.OUTCOME_COLUMN.values())
 
 
@@ -195,17 +198,25 @@ def _read(
     window: timedelta | None,
 ) -> list[DeviceSummaries]:
     order = np.array(device_ids, dtype=np.int64)
-    rollups = store.device_rollups(
-        order.tolist(),
-        start=start,
-        end=end,
-        values=_VALUES,
-        by=("device_id",) if window is None else ("bucket", "device_id"),
-        context_ids=contexts,
-        step=window,
-        origin=start,
-    )
     n_windows = 1 if window is None else max(-(-(end - start) // window), 0)
+    # some devices at a time: what their stored rows take in memory, here and in the server's sorting, has a bound
+    most = max(MOST_ROWS_READ // max(n_windows, ROWS_PER_DEVICE), 1)
+    wanted = np.unique(order)
+    rollups = Rollups.concatenated(
+        [
+            store.device_rollups(
+                wanted[first : first + most].tolist(),
+                start=start,
+                end=end,
+                values=_VALUES,
+                by=("device_id",) if window is None else ("bucket", "device_id"),
+                context_ids=contexts,
+                step=window,
+                origin=start,
+            )
+            for first in range(0, max(wanted.size, 1), most)
+        ]
+    )
     position = _positions(order, rollups.keys["device_id"])
     if window is not None:
         which = (rollups.keys["bucket"] - store.microseconds(start)) // (window // timedelta(microseconds=1))

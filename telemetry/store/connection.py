@@ -137,7 +137,8 @@ def read_rollups(rows: Sequence[tuple], keys: Sequence[str], values: Sequence[st
     if not rows:
         return Rollups.empty(keys, values)
     n_rows = len(rows)
-    taken = iter(zip(*rows, strict=True))
+    # column by column: zip(*rows) would hold an iterator for each of many thousand rows
+    taken = ([row[k] for row in rows] for k in range(len(rows[0])))
     key_columns = {name: _key_column(next(taken)) for name in keys}
     numbers: dict[str, NDArray] = {}
     merged: dict[str, HistogramRows] = {}
