@@ -30,6 +30,8 @@ app.conf.beat_schedule = {
     "raise and settle alarms": {"task": "drift.tasks.raise_alarms", "schedule": 60.0},
     "send messages about alarms": {"task": "drift.tasks.send_notifications", "schedule": 15.0},
     "compute the drift board": {"task": "drift.tasks.compute_board", "schedule": crontab(minute=7)},
+    "look for slow drift and creep": {"task": "drift.tasks.watch_slow_drift", "schedule": crontab(hour=1, minute=20)},
+    "take up retrospectives whose worker died": {"task": "drift.tasks.resume_retrospectives", "schedule": 60.0},
 }
 # What comes every few seconds is worthless once the next one is due: a busy worker must not find a heap of them.
 for entry in app.conf.beat_schedule.values():

@@ -14,6 +14,9 @@ env = environ.Env()
 # The file that deploy/provision writes; real environment variables win over it.
 environ.Env.read_env(LOCAL_DIR / "env", overwrite=False)
 
+# The version of pyproject.toml, which a test compares.
+VERSION = "0.1.0"
+
 # --- required -------------------------------------------------------------------------------------------------------
 DATABASE_URL = env("DATABASE_URL")
 REDIS_URL = env("REDIS_URL")
@@ -206,6 +209,7 @@ SPECTACULAR_SETTINGS = {
         "ProgressEnum": "drift.models.evaluations.Progress",
         "RetrospectiveKindEnum": "drift.models.evaluations.Retrospective.Kind",
         "ChannelKindEnum": "drift.models.alarms.NotificationChannel.Kind",
+        "SystemStateEnum": "telemetry.api.status.STATES",
     },
     "COMPONENT_SPLIT_REQUEST": True,
 }
@@ -240,11 +244,23 @@ RETENTION_DAYS = {
 ENROLL_PER_MINUTE = env.int("RIDGELINE_ENROLL_PER_MINUTE", default=6_000)
 ENROLL_FAILURES_PER_MINUTE = env.int("RIDGELINE_ENROLL_FAILURES_PER_MINUTE", default=60)
 
-# The module that knows who was drawn into which arm: `assignment(reference)` and `held_back(now)`, see drift/services/cohorts.py.
+# The module that knows who was drawn into which arm and who is held back, see drift/services/cohorts.py.
 DRIFT_COHORTS = "rollouts.selectors.comparisons"
 
 # Functions `(selection, *, start, end) -> [(moment, words)]` whose moments time charts mark, beside arrivals of releases.
 CHART_MARKS = ["rollouts.selectors.stage_marks.stage_marks"]
+
+# The sections of the status page, `(now) -> fleet.status.Section`, in the order in which they are shown.
+STATUS_SECTIONS = [
+    "telemetry.selectors.status.database.database",
+    "telemetry.selectors.status.ingest.ingest",
+    "telemetry.selectors.status.tasks.redis_server",
+    "telemetry.selectors.status.tasks.background_work",
+    "telemetry.selectors.status.upkeep.upkeep",
+    "telemetry.selectors.status.server.server",
+    "drift.selectors.status.notifications",
+    "rollouts.selectors.status.webhooks",
+]
 
 # With a token, /metrics answers its bearers alone; without one it is open, as Prometheus expects inside a network.
 METRICS_TOKEN = env("RIDGELINE_METRICS_TOKEN", default="")

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from telemetry.api import counters, directives, distributions, events, export, ingest, ingest_health, metrics, otlp, series
+from telemetry.api import (
+    counters,
+    directives,
+    distributions,
+    events,
+    export,
+    ingest,
+    ingest_health,
+    metrics,
+    otlp,
+    series,
+    status,
+)
 from telemetry.views.routes import page_patterns
 
 __all__ = ["api_patterns", "page_patterns", "root_patterns"]
@@ -16,6 +28,7 @@ root_patterns = [
 api_patterns = [
     path("telemetry", ingest.TelemetryView.as_view(), name="telemetry"),
     path("directives", directives.DirectivesView.as_view(), name="api-directives"),
+    path("status", status.StatusView.as_view(), name="api-status"),
     path("series", series.SeriesView.as_view(), name="api-series"),
     path("series.csv", series.SeriesView.as_view(), {"format": "csv"}),
     path("distributions", distributions.DistributionsView.as_view(), name="api-distributions"),

@@ -15,8 +15,14 @@ from telemetry.models import MaintenanceRun
 class Work:
     """What a run reports while it runs."""
 
+    run: MaintenanceRun
     result: dict[str, Any] = field(default_factory=dict)
     succeeded: bool = True
+
+    def report(self, doing: str, progress: float) -> None:
+        """Let the status page see how far the run is (share of 1); gone from the result when the run ends."""
+        self.run.result = {**self.result, "doing": doing, "progress": round(progress, 3)}
+        self.run.save(update_fields=["result"])
 
 
 @contextmanager
@@ -27,7 +33,7 @@ def recorded(kind: str, *, now: datetime, clock: Callable[[], datetime]) -> Iter
         clock: tells the time at the end, which is later than `now`.
     """
     run = MaintenanceRun.objects.create(kind=kind, started_at=now)
-    work = Work()
+    work = Work(run)
     try:
         yield work
     except Exception as failure:

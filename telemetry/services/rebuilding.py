@@ -56,16 +56,22 @@ def rebuild_tiers(
     with recorded(MaintenanceRun.Kind.REBUILD, now=now, clock=clock) as work:
         fold(now)
         work.result |= {"from": start.isoformat(), "to": end.isoformat(), "rows": {}}
-        for tier in [tier for tier in TIERS if tier in tiers]:
+        chosen = [tier for tier in TIERS if tier in tiers]
+
+        def tell(tier: str, share: float) -> None:
+            progress(tier, share)
+            work.report(tier, (chosen.index(tier) + share) / len(chosen))
+
+        for tier in chosen:
             if tier == "device_minute":
-                rows, skipped, start, end = _rebuild_minutes(start, end, progress)
+                rows, skipped, start, end = _rebuild_minutes(start, end, tell)
                 work.result["skipped_batches"] = skipped
             elif tier.startswith("device"):
-                rows = _rebuild_device_tier(tier, start, end, now, progress)
+                rows = _rebuild_device_tier(tier, start, end, now, tell)
             else:
-                rows = _rebuild_cohorts(tier, start, end, progress)
+                rows = _rebuild_cohorts(tier, start, end, tell)
             work.result["rows"][tier] = rows
-            progress(tier, 1.0)
+            tell(tier, 1.0)
     return work.result
 
 

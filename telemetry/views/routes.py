@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.views import budgets, device, explore, figures, ingest, panels
+from telemetry.views import budgets, device, explore, figures, ingest, panels, status
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
@@ -12,6 +12,8 @@ page_patterns = [
     path("panels/device/", device.now, name="panel-device"),
     path("panels/events/", device.events, name="panel-events"),
     path("ingest/", ingest.ingest, name="ingest"),
+    path("status/", status.status, name="status"),
+    path("panels/status/", status.panel, name="panel-status"),
     path("budgets/", budgets.budgets, name="budgets"),
     path("explore/", explore.explore, name="explore"),
     path("panels/differences/", explore.differences, name="panel-differences"),
