@@ -206,4 +206,45 @@ DEFAULTS: tuple[DefaultPlaybook, ...] = (
             "If it began with a release, compare and roll back.",
         ),
     ),
+    DefaultPlaybook(
+        "slow_drift",
+        "Slow drift",
+        (
+            "The surroundings changed: season, light, temperature, traffic. Without a hold-back this looks the same.",
+            "Wear: a lens that clouds, a fan that clogs, thermal paste that dries, flash that slows down.",
+            "The inputs moved away from what the model was trained on.",
+            "A cache, log or memory leak that grows with uptime.",
+        ),
+        (
+            "Was it compared with held-back devices? If not, no release is to blame yet.",
+            "Does it follow the outside temperature or the input quality of the same days?",
+            "Does a reboot of one device set it back? Then something grows with uptime.",
+            "Is it concentrated on the oldest devices, one revision or one region?",
+        ),
+        (
+            "Against a hold-back: treat as a fault of the release; plan the way back or a fixed release.",
+            "Without one: hold back 5 % at the next rollout, and note what the weather did on the alarm.",
+            "Inputs moved: draw labels at random and look at the accuracy; retrain where it fell.",
+            "Wear: list the devices for maintenance.",
+        ),
+    ),
+    DefaultPlaybook(
+        "release_creep",
+        "Creep across releases",
+        (
+            "Every release took a little, each within its margin; nobody looked at the sum.",
+            "A feature grew release by release: larger inputs, more classes, more post-processing.",
+            "A toolchain update costs a little on this hardware target each time.",
+        ),
+        (
+            "Which step is the largest, and on which hardware target?",
+            "Which part of the bill of materials changed at each step: model, compiler, runtime, driver?",
+            "Were the steps measured on the same devices, in the same season?",
+        ),
+        (
+            "Give the sum an owner: win it back within the next releases, or accept it.",
+            "Accepted: set the newest release as the anchor, with the reason; the sum begins anew.",
+            "Lower the margin of the metric in the budget, so that single steps become visible.",
+        ),
+    ),
 )

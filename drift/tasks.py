@@ -5,33 +5,46 @@ from django.utils import timezone
 
 from drift.models import Evaluation, EvaluationCell
 from drift.models.evaluations import Progress
-from drift.services import board, detection, notifications
+from drift.services import detection, notifications, retrospectives, runs
 from telemetry.services.folding import fold
 
 
 @shared_task
 def compute_board() -> None:
     """Plan the fleet-wide board and fan its cells out over the workers."""
-    fold(timezone.now())
-    evaluation = board.plan_board(now=timezone.now())
-    for cell_id in evaluation.cells.values_list("pk", flat=True):
-        compute_board_cell.delay(cell_id)
-    if not evaluation.cells.exists():
-        board.finish_board(evaluation, now=timezone.now())
+    start(Evaluation.Kind.BOARD)
 
 
 @shared_task
-def compute_board_cell(cell_id: int) -> None:
-    """Compute one cell; whoever finishes the last one closes the board."""
-    cell = EvaluationCell.objects.select_related("evaluation").get(pk=cell_id)
+def watch_slow_drift() -> None:
+    """Plan the daily look for slow drift, and the sum of the releases since the anchor."""
+    start(Evaluation.Kind.SLOW_DRIFT)
+    start(Evaluation.Kind.CREEP)
+
+
+def start(kind: str) -> Evaluation:
+    """Plan an evaluation and hand its cells to the workers."""
+    now = timezone.now()
+    fold(now)
+    evaluation = runs.plan(kind, now=now)
+    for cell_id in evaluation.cells.values_list("pk", flat=True):
+        compute_cell.delay(cell_id)
+    return evaluation
+
+
+# A cell that a dying worker took along is computed again: it replaces its findings and takes no look twice.
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def compute_cell(cell_id: int) -> None:
+    """Compute one cell; whoever finishes the last one closes its evaluation."""
+    cell = EvaluationCell.objects.select_related("evaluation", "workload", "hardware_target", "release").get(pk=cell_id)
     if cell.evaluation.status == Progress.RUNNING:
         try:
-            board.compute_cell(cell)
+            runs.compute(cell)
         except Exception as failure:
-            board.fail_cell(cell, f"{type(failure).__name__}: {failure}")
+            runs.fail_cell(cell, f"{type(failure).__name__}: {failure}")
             raise
         finally:
-            board.finish_board(Evaluation.objects.get(pk=cell.evaluation_id), now=timezone.now())
+            runs.finish(Evaluation.objects.get(pk=cell.evaluation_id), now=timezone.now())
 
 
 @shared_task
@@ -44,3 +57,19 @@ def raise_alarms() -> None:
 def send_notifications() -> dict[str, int]:
     """Send the messages about alarms that are due."""
     return notifications.send_due(timezone.now())
+
+
+# Late acknowledgement: a run whose worker is killed is delivered again, and claims see to it that one process has it.
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def run_retrospective(pk: int) -> bool:
+    """Compute a kept retrospective from its first look on."""
+    return retrospectives.compute(pk, clock=timezone.now)
+
+
+@shared_task
+def resume_retrospectives() -> int:
+    """Order again what nobody computes any more."""
+    lost = retrospectives.resume(now=timezone.now())
+    for pk in lost:
+        run_retrospective.delay(pk)
+    return len(lost)

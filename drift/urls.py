@@ -9,7 +9,7 @@ from drift.api.evaluations import EvaluationViewSet, FindingViewSet
 from drift.api.labels import AccuracyView, LabelRequestViewSet, LabelViewSet
 from drift.api.playbooks import PlaybookViewSet
 from drift.api.retrospectives import RetrospectiveViewSet
-from drift.views import alarms, board, playbooks, retrospectives
+from drift.views import alarms, board, compare, playbooks, retrospectives
 
 router = SimpleRouter(use_regex_path=False)
 router.register("alarms", AlarmViewSet, basename="alarm")
@@ -27,6 +27,9 @@ page_patterns = [
     path("alarms/<int:pk>/act/", alarms.act, name="alarm-act"),
     path("panels/alarms/", alarms.panel, name="panel-alarms"),
     path("drift/", board.board, name="board"),
+    path("compare/", compare.compare, name="compare"),
+    path("panels/comparison/", compare.figures, name="panel-comparison"),
+    path("panels/attribution/", compare.attribution, name="panel-attribution"),
     path("retrospectives/", retrospectives.retrospectives, name="retrospectives"),
     path("retrospectives/new/", retrospectives.new, name="retrospective-new"),
     path("retrospectives/<int:pk>/", retrospectives.retrospective, name="retrospective"),

@@ -22,6 +22,8 @@ class Alarm(models.Model):
         THERMAL_SOAK = "thermal_soak", "Throttling after thermal soak"
         BOM_MISMATCH = "bom_mismatch", "Bill-of-materials mismatch"
         ACCURACY_DROP = "accuracy_drop", "Accuracy drop"
+        SLOW_DRIFT = "slow_drift", "Slow drift"
+        RELEASE_CREEP = "release_creep", "Creep across releases"
 
     class State(models.TextChoices):
         """Where the alarm stands with the people."""

@@ -4,6 +4,9 @@ from django.db import models
 
 from fleet.models import HardwareTarget, Release, User, Workload
 
+# Statuses in which somebody still waits for a computation.
+UNDER_WAY = ("queued", "running")
+
 
 class Progress(models.TextChoices):
     """How far a long computation has come."""
@@ -12,6 +15,7 @@ class Progress(models.TextChoices):
     RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Cancelled"
 
 
 class Evaluation(models.Model):
@@ -86,6 +90,8 @@ class Finding(models.Model):
     completeness = models.FloatField(null=True)
     attribution = models.JSONField(null=True, blank=True)
     reason = models.TextField(blank=True, default="")
+    # What the method found on its way: days and path of a CUSUM, looks against a hold-back, steps of a creep.
+    detail = models.JSONField(null=True, blank=True)
 
     class Meta:
         ordering = ["evaluation", "q_value"]
@@ -101,9 +107,61 @@ class Finding(models.Model):
         return f"{self.metric} of {self.release}"
 
 
+class HoldBackWatch(models.Model):
+    """One release on one hardware target, watched against the devices that were held back from it.
+
+    A sequence of daily looks with one alpha; a look once taken stays taken, so what it leaves to the next is kept.
+    """
+
+    # The rollout that drew who is held back, by its id: this app knows nothing else of it.
+    reference = models.BigIntegerField()
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
+    hardware_target = models.ForeignKey(HardwareTarget, on_delete=models.PROTECT)
+    started_at = models.DateTimeField()
+    planned_looks = models.PositiveIntegerField()
+    looks = models.PositiveIntegerField(default=0)
+    last_look_at = models.DateTimeField(null=True, blank=True)
+    look_state = models.JSONField(null=True, blank=True)
+    # [{"as_of", "metrics": {metric: [effect, lower, upper, verdict]}}], one per look
+    history = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["reference", "release", "hardware_target"], name="hold_back_watch_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.release} on {self.hardware_target} against its hold-back"
+
+
+class CreepAnchor(models.Model):
+    """The release of a workload that later ones are summed up against; without one it is the oldest that still runs."""
+
+    workload = models.OneToOneField(Workload, on_delete=models.CASCADE, related_name="creep_anchor")
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField(blank=True, default="")
+    set_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
+    set_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["workload"]
+
+    def __str__(self) -> str:
+        return f"{self.release} anchors {self.workload}"
+
+
 class Retrospective(models.Model):
     """One run of the rollout engine over stored history: what would this policy have said?"""
 
+    class Kind(models.TextChoices):
+        """What is run."""
+
+        RELEASE = "release", "A release against the one before"
+        HISTORY = "history", "History against itself"
+
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.RELEASE)
     request = models.JSONField()
     status = models.CharField(max_length=8, choices=Progress, default=Progress.QUEUED)
     looks_total = models.PositiveIntegerField(default=0)
@@ -114,9 +172,17 @@ class Retrospective(models.Model):
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Which process computes it, and when that was last heard of: a run whose process died is taken up again.
+    claim = models.CharField(max_length=36, blank=True, default="")
+    heard_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-created_at", "-id"]
 
     def __str__(self) -> str:
         return f"retrospective {self.pk}"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is waiting or being computed."""
+        return self.status in UNDER_WAY

@@ -36,12 +36,15 @@ class Sighting:
     devices_affected: int = 0
     evidence: dict[str, Any] = field(default_factory=dict)
     attribution: dict[str, Any] | None = None
+    # What stands for the metric in the fingerprint, where several metrics are one trouble.
+    about: str = ""
 
     @property
     def fingerprint(self) -> str:
         """What two sightings of the same trouble have in common, as SHA-256."""
         parts = (
-            self.kind, self.metric, self.workload_id, self.release_id, self.hardware_target_id, self.device_id,
+            self.kind, self.about or self.metric,
+            self.workload_id, self.release_id, self.hardware_target_id, self.device_id,
         )  # fmt: skip
         return hashlib.sha256("|".join("" if part is None else str(part) for part in parts).encode()).hexdigest()
 

@@ -11,7 +11,7 @@ from django.db.models import F
 from drift.models import Alarm, Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 from drift.periods import device_period
-from drift.services.alarms import Sighting, raise_alarm
+from drift.services.alarms import Sighting
 from drift.services.attribution import explain_over_time
 from drift.stats.false_discovery import benjamini_hochberg
 from drift.stats.metrics import METRICS, Metric
@@ -70,14 +70,19 @@ def plan_board(*, now: datetime) -> Evaluation:
         code_version=code_version(),
         started_at=now,
     )
+    add_cells(evaluation, spans.recent_start, spans.recent_end)
+    return evaluation
+
+
+def add_cells(evaluation: Evaluation, start: datetime, end: datetime) -> None:
+    """One cell for each release that a hardware target ran within [start, end)."""
     active = (
-        ReleaseSpan.objects.filter(last_time__gte=spans.recent_start, first_time__lt=spans.recent_end)
+        ReleaseSpan.objects.filter(last_time__gte=start, first_time__lt=end)
         .order_by()
         .values("workload_id", "release_id", hardware_target_id=F("device__hardware_target_id"))
         .distinct()
     )
     EvaluationCell.objects.bulk_create([EvaluationCell(evaluation=evaluation, **cell) for cell in active])
-    return evaluation
 
 
 @transaction.atomic
@@ -122,24 +127,12 @@ def device_ids_of(cell: EvaluationCell | Finding, spans: Spans) -> list[int]:
     )
 
 
-def fail_cell(cell: EvaluationCell, error: str) -> None:
-    """Keep why a cell could not be computed; the board shows it as without a verdict."""
-    EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.FAILED, error=error)
-
-
-def finish_board(evaluation: Evaluation, *, now: datetime) -> bool:
-    """Adjust over all cells once the last one is done, settle the verdicts and raise alarms; False when not yet.
+def settle_board(evaluation: Evaluation) -> list[Sighting]:
+    """Adjust over all cells once the last one is done, settle the verdicts, and say what deserves an alarm.
 
     Benjamini-Hochberg holds the share of false discoveries among the alarms. A discovery is an alarm only where the
     effect itself is at least the metric's margin.
     """
-    if evaluation.cells.filter(status__in=(Progress.QUEUED, Progress.RUNNING)).exists():
-        return False
-    # one worker closes the board, whoever sees it complete
-    if not Evaluation.objects.filter(pk=evaluation.pk, status=Progress.RUNNING).update(
-        status=Progress.DONE, finished_at=now
-    ):
-        return False
     with transaction.atomic():
         findings = list(
             evaluation.findings.select_related("release", "hardware_target", "workload").exclude(p_value=None)
@@ -149,9 +142,7 @@ def finish_board(evaluation: Evaluation, *, now: datetime) -> bool:
             finding.q_value = float(q_value)
             finding.verdict, finding.reason = settle(finding)
         Finding.objects.bulk_update(findings, ["q_value", "verdict", "reason"], batch_size=500)
-    for sighting in sightings(findings, Spans.ending(evaluation.as_of)):
-        raise_alarm(sighting, now=now)
-    return True
+    return sightings(findings, Spans.ending(evaluation.as_of))
 
 
 def settle(finding: Finding) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ class Cusum:
     baseline_mean: float
     baseline_deviation: float
     correlation: float
+    change: Floats
+    """The fleet's mean change per day, baseline days first, in the direction of the values; NaN without any device."""
     caveat: str = CAVEAT
 
 
@@ -119,31 +122,69 @@ def run_cusum(
     alpha: float,
     rng: np.random.Generator,
     reference: float = REFERENCE,
+    horizon: int | None = None,
 ) -> Cusum:
     """Watch device values (devices, days) for slow harm after a baseline; one-sided toward `harm` (+1 or -1).
 
     Days, not hours: hours of a day resemble each other, and the limit would be wrong by as much. A baseline without any
     variance gives an infinite limit: nothing can be said against it. Returned `path` covers the monitored days.
+
+    `horizon` is how many monitored days the limit is simulated for. Whoever looks again every day names the last day on
+    which that will be done: a limit made anew for the days so far would be crossed by chance more often than alpha.
     """
     if harm not in (1, -1):
         raise ValueError(f"harm must be +1 or -1, got {harm}")
-    change = harm * daily_changes(values, baseline_days)
-    base, future = change[:baseline_days], change[baseline_days:]
+    daily = daily_changes(values, baseline_days)
+    base, future = harm * daily[:baseline_days], harm * daily[baseline_days:]
     known = base[np.isfinite(base)]
     if len(future) == 0:
         raise ValueError("values: there is no day after the baseline")
+    if horizon is not None and horizon < len(future):
+        raise ValueError(f"horizon: {len(future)} days were monitored already, got {horizon}")
     mean = float(known.mean()) if len(known) else math.nan
     deviation = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     correlation = lag_one_correlation(base)
     scale = float(np.abs(known).max()) if len(known) else 0.0
     if len(known) < MINIMUM_BASELINE_DAYS or deviation <= 1e-12 * max(scale, 1e-300):
-        return Cusum(np.zeros(len(future)), math.inf, None, None, mean, deviation, correlation)
+        return Cusum(np.zeros(len(future)), math.inf, None, None, mean, deviation, correlation, daily)
     path = cusum_path((future - mean) / deviation, reference=reference)
-    limit = simulated_limit(len(known), len(future), correlation, alpha=alpha, rng=rng, reference=reference)
+    days = len(future) if horizon is None else horizon
+    limit = simulated_limit(len(known), days, correlation, alpha=alpha, rng=rng, reference=reference)
     above = np.flatnonzero(path > limit)
     alarm = int(above[0]) if len(above) else None
     started = None
     if alarm is not None:
         zeros = np.flatnonzero(path[: alarm + 1] == 0.0)
         started = int(zeros[-1]) + 1 if len(zeros) else 0
-    return Cusum(path, limit, alarm, started, mean, deviation, correlation)
+    return Cusum(path, limit, alarm, started, mean, deviation, correlation, daily)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far recent days lie from the baseline, with a two-sided interval; NaN where it cannot be said."""
+
+    mean: float
+    lower: float
+    upper: float
+    standard_error: float
+    days: int
+
+
+def shift(run: Cusum, baseline_days: int, recent_days: int, *, confidence: float = 0.95) -> Shift:
+    """The mean of the last `recent_days` less the baseline's, from the spread of the baseline's days.
+
+    SE = s sqrt((1 + r) / (1 - r) (1/n + 1/m)), the variance of a mean of a first-order autoregression (Bartlett 1946),
+    with a t interval on baseline days - 1 degrees of freedom. Days are the unit, so weather that all devices share is
+    in the interval; what else the weather did is not taken off.
+    """
+    recent = run.change[baseline_days:][-recent_days:]
+    recent = recent[np.isfinite(recent)]
+    base = run.change[:baseline_days]
+    base = base[np.isfinite(base)]
+    if len(recent) == 0 or len(base) < 2:
+        return Shift(math.nan, math.nan, math.nan, math.nan, len(recent))
+    mean = float(recent.mean() - base.mean())
+    inflation = (1.0 + run.correlation) / (1.0 - run.correlation)
+    error = float(base.std(ddof=1)) * math.sqrt(inflation * (1.0 / len(recent) + 1.0 / len(base)))
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, len(base) - 1)) * error
+    return Shift(mean, mean - half, mean + half, error, len(recent))

@@ -64,3 +64,26 @@ def paired_change(
     half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
     p_value = float(stats.t.sf(harm * mean / error, n - 1))
     return PairedChange(n, mean, mean - half, mean + half, error, p_value)
+
+
+def paired_step(
+    difference: NDArray[np.float64], control: NDArray[np.float64] | None, *, harm: int
+) -> tuple[float, float, int] | None:
+    """The mean change toward harm of devices that were updated, its standard error, and how many they are.
+
+    `difference` and `control` hold one difference per device, shape (n,), NaN where a device lacks a period. With at
+    least MINIMUM_DEVICES control devices their mean is taken off and their variance added (difference in differences);
+    without them the change is plain before and after. None with fewer than MINIMUM_DEVICES updated devices. Devices
+    that all changed by the same amount have a standard error of zero: there is nothing that they disagree about.
+    """
+    if harm not in (1, -1):
+        raise ValueError(f"harm must be +1 or -1, got {harm}")
+    moved = difference[np.isfinite(difference)]
+    if len(moved) < MINIMUM_DEVICES:
+        return None
+    theta, variance = float(moved.mean()), float(moved.var(ddof=1)) / len(moved)
+    stayed = control[np.isfinite(control)] if control is not None else np.empty(0)
+    if len(stayed) >= MINIMUM_DEVICES:
+        theta -= float(stayed.mean())
+        variance += float(stayed.var(ddof=1)) / len(stayed)
+    return harm * theta, math.sqrt(variance), len(moved)

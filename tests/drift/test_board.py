@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drift.models import Alarm, Evaluation, Finding
-from drift.services import board
+from drift.services import board, runs
 from telemetry.models import ReleaseSpan
 from tests.drift.conftest import HOUR, hourly
 from tests.telemetry.records import make_context, store_batch
@@ -48,7 +48,7 @@ def run(now) -> Evaluation:
     evaluation = board.plan_board(now=now)
     for cell in evaluation.cells.select_related("evaluation"):
         board.compute_cell(cell)
-    assert board.finish_board(evaluation, now=now)
+    assert runs.finish(evaluation, now=now)
     evaluation.refresh_from_db()
     return evaluation
 
@@ -101,7 +101,7 @@ def test_the_board_waits_for_its_last_cell_and_closes_once(make_fleet, now) -> N
     evaluation = board.plan_board(now=now)
     first, second = evaluation.cells.select_related("evaluation")
     board.compute_cell(first)
-    assert not board.finish_board(evaluation, now=now)
-    board.fail_cell(second, "OperationalError: away")
-    assert board.finish_board(evaluation, now=now)
-    assert not board.finish_board(evaluation, now=now)
+    assert not runs.finish(evaluation, now=now)
+    runs.fail_cell(second, "OperationalError: away")
+    assert runs.finish(evaluation, now=now)
+    assert not runs.finish(evaluation, now=now)

@@ -1,30 +1,16 @@
-"""The rollout engine run over stored history: what would this policy have said, look by look?"""
+"""What is asked of a retrospective: the validated request as a plan and a schedule."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from drift.models import Retrospective
-from drift.models.evaluations import Progress
-from drift.periods import Arm, Periods
-from drift.services.attribution import explain_outcome
-from drift.services.looks import (
-    RECENT_WINDOWS,
-    LookPlan,
-    PlanDevice,
-    look_at,
-    pre_period,
-    read_arms,
-    releases_read,
-)
+from drift.services.cohorts import Assignment, cohorts
+from drift.services.looks import LookPlan, PlanDevice, pre_period
 from drift.stats.metrics import METRICS
-from drift.version import code_version
 from fleet.exceptions import InvalidInput
-from fleet.models import Device, Release, User, Workload
+from fleet.models import Device, Release, Workload
 from fleet.models.budgets import Limit
-from telemetry.selectors import summaries
-from telemetry.services.folding import fold
 
 MAXIMUM_LOOKS = 1000
 STRATA_ATTRIBUTES = ("hardware_target", "region", "power_source")
@@ -70,7 +56,7 @@ def plan_of(request: Mapping[str, Any]) -> tuple[LookPlan, Schedule]:
         errors["looks.every"] = "Longer than the time from started_at to until: no look would be taken."
     elif len(schedule.times) > MAXIMUM_LOOKS:
         errors["looks.every"] = f"{len(schedule.times)} looks; at most {MAXIMUM_LOOKS}."
-    assignment = request.get("assignment") or {}
+    given = request.get("assignment") or {}
     pre_start, pre_end = pre_period(schedule.started_at)
     if request.get("pre"):
         pre_start, pre_end = request["pre"]["from"], request["pre"]["to"]
@@ -78,7 +64,15 @@ def plan_of(request: Mapping[str, Any]) -> tuple[LookPlan, Schedule]:
             errors["pre"] = "Must end after it begins, and not after started_at."
     targets = {device.hardware_target.slug for group in devices.values() for device in group}
     margins, limits = budget_of(request.get("budget") or {}, targets, errors)
-    strata = _strata(assignment.get("strata"), [*devices["treated"], *devices["control"]], errors)
+    everyone = [*devices["treated"], *devices["control"]]
+    drawn = _drawn(given.get("rollout"), devices["treated"], errors)
+    seed = given.get("seed")
+    if given.get("strata") is None and drawn is not None:
+        strata = _drawn_strata(drawn, everyone, errors)
+    else:
+        strata = _strata(given.get("strata"), everyone, errors)
+    if drawn is not None:
+        seed = drawn.seed if seed is None else seed
     if errors:
         raise InvalidInput(errors)
     assert workload is not None and release is not None
@@ -99,8 +93,8 @@ def plan_of(request: Mapping[str, Any]) -> tuple[LookPlan, Schedule]:
         baseline_release_ids=(),
         # one order for one set of devices, so that the same seed draws the same assignments
         devices=tuple(sorted(members, key=lambda member: member.device_id)),
-        seed=assignment.get("seed") or 0,
-        randomised=assignment.get("seed") is not None,
+        seed=seed or 0,
+        randomised=seed is not None and (drawn is None or drawn.randomised),
         pre_start=pre_start,
         pre_end=pre_end,
         started_at=schedule.started_at,
@@ -113,82 +107,6 @@ def plan_of(request: Mapping[str, Any]) -> tuple[LookPlan, Schedule]:
         limits=limits,
     )
     return plan, schedule
-
-
-def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
-    """Every look in order, each knowing only what was recorded before it; `progress` hears how many are done."""
-    windows = _windows(plan, schedule)
-    baseline = read_arms(plan, plan.pre_start, plan.pre_end, treated_release=False)
-    looks: list[dict[str, Any]] = []
-    state: dict[str, Any] | None = None
-    cumulative: Periods | None = None
-    for index, as_of in enumerate(schedule.times):
-        cumulative = windows[index] if cumulative is None else merge(cumulative, windows[index])
-        recent = None
-        if index >= RECENT_WINDOWS:
-            recent = windows[index - RECENT_WINDOWS + 1]
-            for window in windows[index - RECENT_WINDOWS + 2 : index + 1]:
-                recent = merge(recent, window)
-        outcome = look_at(plan, baseline, cumulative, recent, look=index + 1, as_of=as_of, state=state)
-        state = outcome.state
-        result = outcome.result.to_dict()
-        looks.append(
-            {
-                "look": index + 1,
-                "as_of": as_of.isoformat(),
-                "verdict": outcome.verdict,
-                "reason": outcome.reason,
-                "lanes": result["lanes"],
-                "pooled": result["pooled"],
-                "shape": [
-                    {"hardware_target": lane["hardware_target"], **row}
-                    for lane in result["lanes"]
-                    for row in lane["shape"]
-                ],
-                "attribution": explain_outcome(plan, outcome, as_of),
-                "completeness": outcome.completeness,
-            }
-        )
-        progress(index + 1)
-    return {"randomised": plan.randomised, "looks": looks}
-
-
-def merge(left: Periods, right: Periods) -> Periods:
-    """Two periods of the same devices as one."""
-    return Periods(
-        left.size,
-        tuple(
-            Arm(one.positions, one.summary + other.summary) for one, other in zip(left.arms, right.arms, strict=True)
-        ),
-    )
-
-
-def execute(
-    request: Mapping[str, Any], *, user: User | None, now: datetime, clock: Callable[[], datetime]
-) -> Retrospective:
-    """Run a retrospective at once and keep it with its result."""
-    plan, schedule = plan_of(request)
-    fold(now)
-    kept = Retrospective.objects.create(
-        request=describe(request),
-        status=Progress.RUNNING,
-        looks_total=len(schedule.times),
-        code_version=code_version(),
-        created_by=user,
-        created_at=now,
-    )
-    try:
-        result = run(
-            plan, schedule, progress=lambda done: Retrospective.objects.filter(pk=kept.pk).update(looks_done=done)
-        )
-    except Exception as failure:
-        Retrospective.objects.filter(pk=kept.pk).update(
-            status=Progress.FAILED, error=f"{type(failure).__name__}: {failure}", finished_at=clock()
-        )
-        raise
-    kept.status, kept.result, kept.looks_done, kept.finished_at = Progress.DONE, result, len(result["looks"]), clock()
-    kept.save(update_fields=["status", "result", "looks_done", "finished_at"])
-    return kept
 
 
 def describe(value: Any) -> Any:
@@ -239,22 +157,6 @@ def budget_of(
     return margins, limits
 
 
-def _windows(plan: LookPlan, schedule: Schedule) -> list[Periods]:
-    """What each arm recorded between one look and the next, oldest first."""
-    arms = []
-    for positions, new in zip(plan.arms, (True, False), strict=True):
-        read = summaries.device_summary_windows(
-            [plan.devices[position].device_id for position in positions],
-            workload_id=plan.workload_id,
-            start=schedule.started_at,
-            end=schedule.times[-1],
-            window=schedule.every,
-            **releases_read(plan, new=new),
-        )
-        arms.append([Arm(positions, summary) for summary in read])
-    return [Periods(len(plan.devices), pair) for pair in zip(*arms, strict=True)]
-
-
 def _devices(names: Sequence[int | str], field: str, errors: dict[str, str]) -> list[Device]:
     """Devices by id or serial; an unknown one is an error, because a device left out would change the answer."""
     ids = {name for name in names if isinstance(name, int)}
@@ -269,6 +171,29 @@ def _devices(names: Sequence[int | str], field: str, errors: dict[str, str]) -> 
     elif not devices:
         errors[field] = "At least one device is needed."
     return devices
+
+
+def _drawn(reference: int | None, treated: Sequence[Device], errors: dict[str, str]) -> Assignment | None:
+    """The draw of the rollout that the request names: of its stage that treats these devices, else of its first."""
+    if reference is None:
+        return None
+    stages = cohorts().assignments(reference)
+    if not stages:
+        errors["assignment.rollout"] = f"There is no rollout {reference}, or it has no stage."
+        return None
+    asked = {device.pk for device in treated}
+    return max(stages, key=lambda stage: len(asked & stage.treated))
+
+
+def _drawn_strata(drawn: Assignment, devices: Sequence[Device], errors: dict[str, str]) -> dict[int, str]:
+    """The strata of the draw, inside each device's hardware target."""
+    strangers = [device.serial for device in devices if device.pk not in drawn.strata]
+    if strangers:
+        errors["assignment.rollout"] = (
+            f"Not drawn in its stage {drawn.stage}: {', '.join(strangers[:5])}. Give assignment.strata to name their "
+            "strata yourself."
+        )
+    return {device.pk: _labelled(device, [drawn.strata.get(device.pk, "")]) for device in devices}
 
 
 def _strata(given: Any, devices: Sequence[Device], errors: dict[str, str]) -> dict[int, str]:

@@ -1,0 +1,32 @@
+"""Template filters for the figures of two releases: values with their unit, differences as ratios or in points."""
+
+from django import template
+
+from drift.selectors.release_comparison import Figure
+from fleet.templatetags.numbers import DASH, MINUS, percent, signed_percent
+
+register = template.Library()
+
+
+@register.filter
+def figure_value(value: float | None, figure: Figure) -> str:
+    """41.27 with figure latency -> 41.3; a share in per cent."""
+    if value is None:
+        return DASH
+    if figure.is_share:
+        return percent(value, 2)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+@register.filter
+def figure_difference(value: float | None, figure: Figure) -> str:
+    """+6.2 % for relative figures, +0.8 points for shares, else a difference in the figure's unit."""
+    if value is None:
+        return DASH
+    if figure.relative:
+        return signed_percent(value)
+    if figure.is_share:
+        return f"{signed_percent(value, 2).removesuffix(' %')} points"
+    text = f"{value:+.3f}" if abs(value) < 1 else f"{value:+.2f}"
+    unit = f" {figure.unit}" if figure.unit else ""
+    return f"{text if float(text) else text[1:]}{unit}".replace("-", MINUS)
