@@ -26,12 +26,14 @@ class Story:
     hours: int
 
 
-def hourly(rng: np.random.Generator, start: datetime, hours: int, per_hour: int, *, own: float) -> Records:
-    """`per_hour` records in the first minute of every hour; `own` is what this device's latency and energy multiply by.
+def hourly(
+    rng: np.random.Generator, start: datetime, hours: int, per_hour: int, *, own: float, step: timedelta = HOUR
+) -> Records:
+    """`per_hour` records in the first minute of every hour (or other `step`); `own` is what this device's latency and energy multiply by.
 
     Faults, retries and missing readings of `draw_records` are left out: this fleet is healthy.
     """
-    times = [start + hour * HOUR + timedelta(milliseconds=5 * k) for hour in range(hours) for k in range(per_hour)]
+    times = [start + hour * step + timedelta(milliseconds=5 * k) for hour in range(hours) for k in range(per_hour)]
     drawn = draw_records(rng, times)
     n = len(times)
     drawn.measures["latency"][:] = rng.lognormal(np.log(20 * own), 0.15, n)
@@ -41,6 +43,11 @@ def hourly(rng: np.random.Generator, start: datetime, hours: int, per_hour: int,
         measure[np.isnan(measure)] = 1.0
     quiet = np.zeros(n, dtype=np.int64)
     return replace(drawn, fallback=quiet, outcome=quiet, retries=quiet, throttled=quiet.astype(bool))
+
+
+def daily(rng: np.random.Generator, start: datetime, days: int, per_day: int, *, own: float) -> Records:
+    """`per_day` records at noon of every day, healthy like those of `hourly`."""
+    return hourly(rng, start + 12 * HOUR, days, per_day, own=own, step=24 * HOUR)
 
 
 @pytest.fixture
