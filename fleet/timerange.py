@@ -1,6 +1,7 @@
 """Time ranges as pages and the API write them in a query string: relative (`from=-24h`) or absolute (RFC 3339)."""
 
 import re
+import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ PRESETS = (("-1h", "1h"), ("-6h", "6h"), ("-24h", "24h"), ("-7d", "7d"), ("-30d"
 DEFAULT = "-24h"
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=3 * 366)
+# Of the server, of the browser, of the site where the device stands.
+ZONES = ("utc", "local", "site")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _WORDS = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
 _RELATIVE = re.compile(r"(?:now)?-(\d{1,5})([mhdw])")
@@ -44,9 +47,30 @@ class TimeRange:
         """The range in words: "Last 24 hours", or both ends in UTC."""
         if self.preset:
             number, unit = _RELATIVE.fullmatch(self.preset).groups()
+            if unit == "h" and int(number) > 48 and int(number) % 24 == 0:
+                number, unit = int(number) // 24, "d"
             return f"Last {int(number)} {_WORDS[unit]}{'' if int(number) == 1 else 's'}"
         same_day = self.start.date() == self.end.date()
         return f"{self.start:%d %b %H:%M} – {self.end.strftime('%H:%M' if same_day else '%d %b %H:%M')}"
+
+    @property
+    def wider(self) -> tuple[str, str | None]:
+        """`from` and `to` of the range twice as long: a relative one stays relative, another grows on both sides."""
+        return self._scaled(2.0)
+
+    @property
+    def narrower(self) -> tuple[str, str | None]:
+        """`from` and `to` of the range half as long."""
+        return self._scaled(0.5)
+
+    def _scaled(self, factor: float) -> tuple[str, str | None]:
+        length = min(max(self.length * factor, SHORTEST), LONGEST)
+        if self.preset:
+            minutes = round(length / timedelta(minutes=1))
+            number, unit = (minutes // 60, "h") if minutes % 60 == 0 else (minutes, "m")
+            return f"-{number}{unit}", None
+        start = self.start - (length - self.length) / 2
+        return rfc3339(start), rfc3339(start + length)
 
     @property
     def earlier(self) -> "TimeRange":
@@ -67,8 +91,8 @@ def parse(start: str | None, end: str | None, *, now: datetime, default: str = D
     """
     start = (start or default).strip()
     end = (end or "now").strip()
-    end_at = now if end == "now" else _instant(end, now=now, field="to")
-    start_at = _instant(start, now=end_at if end == "now" else now, field="from")
+    end_at = now if end == "now" else instant(end, now=now, field="to")
+    start_at = instant(start, now=end_at if end == "now" else now, field="from")
     if end_at - start_at < SHORTEST:
         raise InvalidInput(
             {"to": f"The end {rfc3339(end_at)} is not at least a minute after the start {rfc3339(start_at)}."}
@@ -80,12 +104,20 @@ def parse(start: str | None, end: str | None, *, now: datetime, default: str = D
     return TimeRange(start_at, end_at, preset)
 
 
+def bad_zone(text: str | None) -> str:
+    """Why a `tz` makes no sense: "" for utc, local, site and every name of the IANA database."""
+    if not text or text.lower() in ZONES or text in zoneinfo.available_timezones():
+        return ""
+    return f"tz: “{text}” is neither utc, local nor site, nor a time zone such as Europe/Helsinki."
+
+
 def rfc3339(moment: datetime) -> str:
     """`2026-03-02T12:00:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _instant(text: str, *, now: datetime, field: str) -> datetime:
+def instant(text: str, *, now: datetime, field: str) -> datetime:
+    """The moment that a text names: relative (`-24h`) or RFC 3339; raises InvalidInput naming `field`."""
     if match := _RELATIVE.fullmatch(text):
         return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
     try:

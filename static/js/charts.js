@@ -85,6 +85,7 @@
     else if (layout.meta?.selectable) layout.dragmode = "select";
     if (narrow.matches && layout.meta?.narrow) Object.assign(layout, layout.meta.narrow);
     if (narrow.matches) for (const trace of figure.data) if (trace.type === "heatmap") trace.showscale = false;
+    keepLabelsInside(layout, figure.data);
     if (!plot.classList.contains("js-plotly-plot")) plot.replaceChildren();
     window.Plotly.react(plot, figure.data, layout, { ...config, displayModeBar: touch.matches ? false : "hover" });
     plot.setAttribute("role", "figure");
@@ -94,6 +95,21 @@
       plot.on("plotly_relayout", (change) => zoomed(chart, change));
       plot.on("plotly_click", (event) => clicked(event));
       plot.on("plotly_selected", (event) => selected(chart, event));
+    }
+  }
+
+  // a marker near the right end has its label on its left, where there is room, and one close to another stands above it
+  function keepLabelsInside(layout, data) {
+    if (layout.xaxis?.type !== "date") return;
+    const moment = (value) => new Date(String(value).replace(" ", "T")).getTime();
+    const [first, last] = (layout.xaxis.range ?? [data[0]?.x?.[0], data[0]?.x?.at(-1)]).map(moment);
+    const room = (last - first) * (narrow.matches ? 0.35 : 0.12);
+    const notes = (layout.annotations ?? []).filter((note) => note.xref === "x").sort((a, b) => moment(a.x) - moment(b.x));
+    let before = null;
+    for (const note of notes) {
+      if (moment(note.x) > last - room) Object.assign(note, { xanchor: "right", xshift: 2 });
+      if (before && moment(note.x) - moment(before.x) < room && !before.yshift) note.yshift = 13;
+      before = note;
     }
   }
 

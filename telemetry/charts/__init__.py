@@ -10,6 +10,7 @@ from telemetry.charts.heatmap import Outline, value_heatmap
 from telemetry.charts.ridgeline import Ridge, confidence_ridgeline
 from telemetry.charts.sparkline import Sparkline, sparkline
 from telemetry.charts.temperature import TemperatureSeries, energy_by_temperature
+from telemetry.charts.throttling import throttled_minutes
 
 __all__ = [
     "BandSeries",
@@ -33,5 +34,6 @@ __all__ = [
     "energy_over_time",
     "percentile_bands",
     "sparkline",
+    "throttled_minutes",
     "value_heatmap",
 ]

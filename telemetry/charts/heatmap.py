@@ -112,9 +112,9 @@ def value_heatmap(
         else {"title": {"text": title}, "showgrid": False},
         "hovermode": "closest",
         "showlegend": False,
-        "margin": {"l": 56, "r": 16, "t": 24, "b": 40},
+        "margin": {"l": 56, "r": 16, "t": 36, "b": 40},
         **furniture(markers),
-        "meta": {"selectable": selectable, "narrow": {"margin": {"l": 44, "r": 8, "t": 24, "b": 40}}},
+        "meta": {"selectable": selectable, "narrow": {"margin": {"l": 44, "r": 8, "t": 36, "b": 40}}},
     }
     if region is not None:
         layout["shapes"].append(_outline(region, float(edges[0]), float(edges[-1])))

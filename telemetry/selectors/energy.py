@@ -121,6 +121,11 @@ class RampUp:
     steady_mj: float
     extra_mj: float
 
+    @property
+    def saved_mj(self) -> float:
+        """What a start costs less, where it does."""
+        return -self.extra_mj
+
 
 @dataclass(frozen=True)
 class ClassEnergy:
@@ -221,13 +226,15 @@ def energy_by_condition(
     ]
 
 
-def energy_variation(selection: Selection, *, start: datetime, end: datetime) -> EnergyVariation | None:
+def energy_variation(
+    selection: Selection, *, start: datetime, end: datetime, most_devices: int = MOST_DEVICES
+) -> EnergyVariation | None:
     """Where the variance of energy lies over [start, end): inside batches, between batches, between devices.
 
     Law of total variance, twice: Var(x) = E[Var(x | batch)] + E[Var(E[x | batch] | device)] + Var(E[x | device]), with
     every inference weighing the same. None where no energy was measured.
     """
-    devices, of_devices = reporting_devices(selection, start=start, end=end, most=MOST_DEVICES)
+    devices, of_devices = reporting_devices(selection, start=start, end=end, most=most_devices)
     rows = stored.energy_minutes(devices, start, end, context_ids=_context_ids(selection))
     if not rows.n.size:
         return None
@@ -251,12 +258,14 @@ def energy_variation(selection: Selection, *, start: datetime, end: datetime) ->
     )
 
 
-def ramp_up(selection: Selection, *, start: datetime, end: datetime) -> RampUp | None:
+def ramp_up(
+    selection: Selection, *, start: datetime, end: datetime, most_devices: int = MOST_DEVICES
+) -> RampUp | None:
     """What a start costs over [start, end), from devices that have both starts and steady minutes; None without any.
 
     The first minute of a device in the range counts only if the range shows the pause before it, so it is left out.
     """
-    devices, _ = reporting_devices(selection, start=start, end=end, most=MOST_DEVICES)
+    devices, _ = reporting_devices(selection, start=start, end=end, most=most_devices)
     rows = stored.energy_minutes(devices, start, end, context_ids=_context_ids(selection))
     if not rows.n.size:
         return None

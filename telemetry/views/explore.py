@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -85,11 +86,21 @@ def explore(request: HttpRequest) -> HttpResponse:
             "quantile": f"p{quantile * 100:g}",
             "heatmap_query": page.query(request.GET, state["range"], selectable="1"),
             "ridge_picks": (("release", "release"), ("day", "day")),
-            "region": {name: params.get(name, "") for name in REGION},
+            "region": {name: params.get(name, "") for name in REGION} | _instants(params, state["now"]),
             "selected": any(params.get(name) for name in REGION),
             "kept_with_region": [(n, v) for n, v in params.items() if n not in REGION and v],
         },
     )
+
+
+def _instants(params: QueryDict, now: datetime) -> dict[str, str]:
+    """The ends of the selection as the form has them, a relative one as the moment that it means now."""
+    found = {}
+    for name in ("sel_from", "sel_to"):
+        with suppress(InvalidInput):
+            if params.get(name):
+                found[name] = timerange.rfc3339(timerange.instant(params[name], now=now, field=name))
+    return found
 
 
 def page_state(request: HttpRequest, *, filters: Sequence[str] = FILTERS, default: str = timerange.DEFAULT) -> dict:
@@ -276,14 +287,14 @@ def region_of(question: Question, metric: Metric) -> Region | None:
     return snapped(metric, start=start, end=end, low=low, high=high, within=within, now=question.now)
 
 
-def _stretch(question: Question, start: str, end: str):
-    try:
-        found = timerange.parse(start or question.range.start_text, end or question.range.end_text, now=question.now)
-    except InvalidInput as refusal:
-        raise InvalidInput({f"sel_{name}": text for name, text in refusal.errors.items()}) from None
-    if found.end <= question.range.start or found.start >= question.end:
+def _stretch(question: Question, start: str, end: str) -> tuple[datetime, datetime]:
+    first = timerange.instant(start, now=question.now, field="sel_from") if start else question.range.start
+    last = timerange.instant(end, now=question.now, field="sel_to") if end else question.end
+    if last <= first:
+        raise InvalidInput({"sel_to": "The selection must end after it begins."})
+    if last <= question.range.start or first >= question.end:
         raise InvalidInput({"sel_from": "The selection lies outside of the page's time range."})
-    return found.start, found.end
+    return first, last
 
 
 def _limit(field: str, text: str, default: float) -> float:
@@ -361,7 +372,7 @@ def _drill_down(question: Question, dimension: Dimension, level: Level) -> str:
     return f"{address('telemetry:explore')}?{urlencode({**params, **added})}"
 
 
-def _by_release(question: Question, metric: Metric, start) -> list[tuple[str, Distribution, bool]]:
+def _by_release(question: Question, metric: Metric, start: datetime) -> list[tuple[str, Distribution, bool]]:
     """The newest releases, oldest first, the one in question marked."""
     selection = replace(question.selection, release_ids=None)
     first, last = covered_range(selection, start, question.end, now=question.now)

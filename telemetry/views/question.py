@@ -111,7 +111,13 @@ class Question:
         return sorted(found, key=lambda marker: marker.time)
 
     def footing(
-        self, *, count: int, resolution: timedelta | str = "", left_out: int = 0, notes: Sequence[str] = ()
+        self,
+        *,
+        count: int,
+        unit: str = "inferences",
+        resolution: timedelta | str = "",
+        left_out: int = 0,
+        notes: Sequence[str] = (),
     ) -> Footing:
         """What a chart of this question rests on."""
         arrived = completeness(self.selection, start=self.range.start, end=self.end)
@@ -119,6 +125,7 @@ class Question:
         return Footing(
             as_of=min(self.as_of, self.range.end),
             count=count,
+            unit=unit,
             resolution=words(resolution) if isinstance(resolution, timedelta) else resolution,
             completeness=arrived.share,
             notes=[*shown, *notes],

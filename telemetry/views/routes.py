@@ -2,7 +2,6 @@
 
 from django.urls import path
 
-from telemetry.views import budgets, device, explore, figures, ingest, panels, status
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
@@ -18,6 +17,10 @@ page_patterns = [
     path("explore/", explore.explore, name="explore"),
     path("panels/differences/", explore.differences, name="panel-differences"),
     path("figures/temperature/", explore.temperature, name="figure-temperature"),
+    path("energy/", energy.energy, name="energy"),
+    path("panels/energy/", energy.figures, name="panel-energy"),
+    path("panels/energy-details/", energy.details, name="panel-energy-details"),
+    path("figures/throttled/", energy.throttled, name="figure-throttled"),
     path("figures/device/", device.lanes, name="figure-device"),
     path("figures/latency/", figures.latency, name="figure-latency"),
     path("figures/energy/", figures.energy, name="figure-energy"),
