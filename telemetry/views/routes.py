@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from telemetry.views import budgets, device, energy, explore, figures, ingest, panels, status
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
