@@ -53,7 +53,10 @@ class Rollups:
         return Rollups(
             {name: np.concatenate((key, other.keys[name])) for name, key in self.keys.items()},
             {name: np.concatenate((value, other.numbers[name])) for name, value in self.numbers.items()},
-            {name: HistogramRows.concatenated((rows, other.histograms[name])) for name, rows in self.histograms.items()},
+            {
+                name: HistogramRows.concatenated((rows, other.histograms[name]))
+                for name, rows in self.histograms.items()
+            },
             self.n_rows + other.n_rows,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +10,7 @@ from telemetry import metrics, store
 from telemetry.metrics import METRICS
 from telemetry.resolution import FIVE_MINUTES, floor
 from telemetry.selectors.grouping import grouped_rollups
-from telemetry.selectors.presence import STATES, state_of, with_last_seen
+from telemetry.selectors.presence import STATES, count_states
 from telemetry.selectors.selection import Selection
 
 # Whole stretches of five minutes, so that the gauges do not jump with the minute of the scrape.
@@ -57,13 +56,7 @@ def fleet_gauges(now: datetime) -> FleetGauges:
 
 
 def _devices(now: datetime) -> dict[tuple[str, str], int]:
-    accepted = with_last_seen(Device.objects.filter(status=Device.Status.ACCEPTED))
-    counted = Counter(
-        (target, state_of(seen, interval, now))
-        for target, seen, interval in accepted.values_list(
-            "hardware_target__slug", "last_seen_at", "expected_interval_s"
-        )
-    )
+    counted = count_states(Device.objects.all(), now=now)
     # a state without a device is 0 and not absent, so that an alert on it can fire
     return {(target, state): counted[(target, state)] for target in {t for t, _ in counted} for state in STATES}
 

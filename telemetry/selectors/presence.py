@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import DateTimeField, Exists, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce, Greatest, NullIf
+from django.db.models.lookups import GreaterThan
 
 from fleet.models import Device
 from telemetry.models import DeviceLatest
@@ -44,27 +58,48 @@ def state_of(last_seen_at: datetime | None, expected_interval_s: int | None, now
     return "late" if age > max(LATE_INTERVALS * interval, LATE_AT_LEAST) else "online"
 
 
-def with_last_seen(devices: QuerySet[Device], workload: str = "") -> QuerySet[Device]:
-    """Devices with `last_seen_at` and `expected_interval_s` of what they sent last (of one workload, if named)."""
-    newest = DeviceLatest.objects.filter(device=OuterRef("pk")).order_by("-last_seen_at")
-    if workload:
-        newest = newest.filter(workload__slug=workload)
-    return devices.annotate(
-        last_seen_at=Subquery(newest.values("last_seen_at")[:1], output_field=DateTimeField()),
-        expected_interval_s=Subquery(newest.values("workload__expected_interval_s")[:1], output_field=IntegerField()),
+def newest_rows(workload: str = "") -> QuerySet[DeviceLatest]:
+    """What each device sent last (of one workload, if named), one row per device."""
+    rows = DeviceLatest.objects.filter(workload__slug=workload) if workload else DeviceLatest.objects.all()
+    seen = OuterRef("last_seen_at")
+    newer = Q(last_seen_at__gt=seen) | Q(last_seen_at=seen, pk__gt=OuterRef("pk"))
+    return rows.filter(~Exists(rows.filter(newer, device=OuterRef("device"))))
+
+
+def state_expression(now: datetime) -> Case:
+    """`state_of` a row of `DeviceLatest`, told by the database."""
+    age = ExpressionWrapper(Value(now, DateTimeField()) - F("last_seen_at"), DurationField())
+    interval_s = Coalesce(NullIf(F("workload__expected_interval_s"), 0), 60)
+
+    def longer_than(intervals: int, at_least: timedelta) -> GreaterThan:
+        wait = ExpressionWrapper(interval_s * Value(timedelta(seconds=intervals), DurationField()), DurationField())
+        return GreaterThan(age, Greatest(wait, Value(at_least, DurationField())))
+
+    return Case(
+        When(longer_than(SILENT_INTERVALS, SILENT_AT_LEAST), then=Value("silent")),
+        When(longer_than(LATE_INTERVALS, LATE_AT_LEAST), then=Value("late")),
+        default=Value("online"),
     )
 
 
 def presence(devices: QuerySet[Device], *, now: datetime, workload: str = "") -> Presence:
     """The states of the accepted devices of a selection."""
-    accepted = with_last_seen(devices.filter(status=Device.Status.ACCEPTED), workload)
-    counts = count_states(accepted.values_list("last_seen_at", "expected_interval_s"), now)
-    return Presence(**{state: counts[state] for state in STATES})
+    counts = count_states(devices, now=now, workload=workload)
+    return Presence(**{state: sum(n for (_, found), n in counts.items() if found == state) for state in STATES})
 
 
-def count_states(rows: Iterable[tuple[datetime | None, int | None]], now: datetime) -> Counter[str]:
-    """How many (last seen, expected interval) are in which state."""
-    return Counter(state_of(last_seen_at, interval, now) for last_seen_at, interval in rows)
+def count_states(devices: QuerySet[Device], *, now: datetime, workload: str = "") -> Counter[tuple[str, str]]:
+    """How many accepted devices of a selection are in which state, by (hardware target, state).
+
+    Counted by the database: what travels does not grow with the fleet.
+    """
+    accepted = devices.filter(status=Device.Status.ACCEPTED)
+    heard = newest_rows(workload).filter(device__in=accepted.values("pk")).annotate(state=state_expression(now))
+    by_state = heard.values_list("device__hardware_target__slug", "state").annotate(n=Count("pk"))
+    counts = Counter({(target, state): n for target, state, n in by_state})
+    for target, n in accepted.values_list("hardware_target__slug").annotate(n=Count("pk", distinct=True)):
+        counts[(target, "never")] = n - sum(counts[(target, state)] for state in STATES)
+    return counts
 
 
 def selected_devices(params: dict[str, str]) -> QuerySet[Device]:

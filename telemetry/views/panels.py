@@ -21,7 +21,7 @@ from fleet.scopes import scopes_of_user
 from fleet.tables import csv_response
 from telemetry.charts import sparkline
 from telemetry.metrics import METRICS
-from telemetry.selectors.device_table import DeviceRow, device_rows, latency_sparks
+from telemetry.selectors.device_table import FALLING, DeviceRow, device_rows, latency_sparks, worst_devices
 from telemetry.selectors.fleet_state import cells, throttled_now
 from telemetry.selectors.presence import presence, selected_devices
 from telemetry.selectors.series import metric_series
@@ -29,8 +29,6 @@ from telemetry.views.question import Question, answer_refusal, words
 
 DEVICES_PER_PAGE = 50
 WORST = 8
-# Below this share a device is like the others of its cohort, and no list of the worst names it.
-NOTABLE = 0.10
 SPARK_STEPS = 48
 
 
@@ -80,11 +78,7 @@ def now(question: Question) -> dict[str, Any]:
 @panel("telemetry/_worst_panel.html")
 def worst(question: Question) -> dict[str, Any]:
     """The devices that lie furthest from devices like them, that are silent, or that fall back."""
-    rows = device_rows({**question.params, "sort": "deviation"}, now=question.now)
-    slow = [row for row in rows if row.deviation is not None and row.deviation > NOTABLE and row.presence != "silent"]
-    silent = [row for row in rows if row.presence == "silent" and row.status == "accepted"]
-    falling = [row for row in rows if (row.fallback_rate or 0) > 0.05 and row.presence != "silent"]
-    listed = list(dict.fromkeys([*falling[:WORST], *silent[:WORST], *slow]))[:WORST]
+    listed = worst_devices(question.params, now=question.now, most=WORST)
     sparks = latency_sparks([row.device_id for row in listed], now=question.now)
     return {
         "rows": [(row, sparkline(sparks[row.device_id]), _why(row)) for row in listed],
@@ -112,6 +106,8 @@ def devices(request: HttpRequest) -> HttpResponse:
             "page": page,
             "rows": [(row, sparkline(sparks[row.device_id])) for row in page],
             "sort": params.get("sort", "deviation"),
+            "turned": params.get("sort", "").removeprefix("-") if params.get("sort", "").startswith("-") else "",
+            "deviation_help": DEVIATION_HELP,
             "columns": COLUMNS,
             "filtered": any(params.get(name) for name in FILTERS),
             "may_tag": may_tag,
@@ -121,19 +117,24 @@ def devices(request: HttpRequest) -> HttpResponse:
     )
 
 
-# (sort key, heading, whether numbers stand under it)
+DEVIATION_HELP = (
+    "Against its cohort: how far the newest batch's p95 latency or energy, whichever lies further, is from the median "
+    "of devices of the same workload, release and hardware target (five at least): (ln x − median) / (1.4826 × median "
+    "absolute deviation, 2 % at least). Beyond ±3.5 and 10 % a device is marked as unlike its cohort."
+)
+# (sort key, heading, whether numbers stand under it, help)
 COLUMNS = (
-    ("serial", "Serial", False),
-    ("seen", "Heard from", False),
-    ("", "Hardware", False),
-    ("", "Region", False),
-    ("", "Release", False),
-    ("latency", "p95 ms", True),
-    ("energy", "mJ", True),
-    ("temperature", "°C", True),
-    ("fallback", "Fallback", True),
-    ("deviation", "Against its cohort", True),
-    ("", "p95, last 24 h", False),
+    ("serial", "Serial", False, ""),
+    ("seen", "Heard from", False, ""),
+    ("", "Hardware", False, ""),
+    ("", "Region", False, ""),
+    ("", "Release", False, ""),
+    ("latency", "p95 ms", True, ""),
+    ("energy", "mJ", True, ""),
+    ("temperature", "°C", True, ""),
+    ("fallback", "Fallback", True, ""),
+    ("deviation", "Against its cohort", True, DEVIATION_HELP),
+    ("", "p95, last 24 h", False, ""),
 )
 FILTERS = ("workload", "release", "hardware_target", "region", "group", "seen", "status", "q")
 
@@ -187,6 +188,6 @@ def _why(row: DeviceRow) -> str:
     """Why a device is on the list of the worst."""
     if row.presence == "silent":
         return "silent"
-    if (row.fallback_rate or 0) > NOTABLE / 2:
+    if (row.fallback_rate or 0) > FALLING:
         return f"{100 * row.fallback_rate:.0f} % of its inferences fall back"
-    return f"{row.deviates_in} {100 * row.deviation:+.0f} % against its cohort"
+    return f"{row.deviates_in} {100 * row.difference:+.0f} % against its cohort"
