@@ -1,7 +1,8 @@
 """Drafting a rollout: plan it, change it, submit it for signatures, take it back."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from fleet.services import audit
 from rollouts import machine, plans
 from rollouts.machine import Event, State
 from rollouts.models import Evidence, Lane, Rollout, Stage
-from rollouts.plans import StagePlan
+from rollouts.plans import Policy, StagePlan
 from rollouts.selectors import populations
 from rollouts.selectors.budgets import bounds_for
 from rollouts.selectors.cohorts import preview
@@ -50,15 +51,19 @@ def create_rollout(
         raise InvalidInput({"release": f"{release} is {release.status}; only a published release can be rolled out."})
     if seed is not None and not 0 <= seed < SEED_BELOW:
         raise InvalidInput({"seed": f"The seed lies between 0 and {SEED_BELOW - 1}."})
-    chosen = plans.selector_from(selector)
-    _assert_known_names(chosen, "selector")
-    stage_plans, notes, preset = _plans(release, stages, preset, chosen, region)
+    if stages is not None and preset:
+        raise InvalidInput({"preset": "Give stages or a preset, not both."})
+    checked = check(change_record=change_record, stages=stages, policy=policy, selector=selector)
+    stage_plans, notes = checked.stages, []
+    if stages is None:
+        preset = preset or plans.DEFAULT_PRESET
+        stage_plans, notes = stages_of_preset(release, preset, checked.selector, region)
     rollout = Rollout.objects.create(
         workload=release.workload,
         release=release,
-        change_record=plans.change_record_from(change_record),
-        selector=chosen,
-        policy=plans.policy_from(policy).to_dict(),
+        change_record=checked.change_record,
+        selector=checked.selector,
+        policy=checked.policy.to_dict(),
         preset=preset,
         seed=secrets.randbelow(SEED_BELOW) if seed is None else seed,
         notes=notes,
@@ -71,18 +76,58 @@ def create_rollout(
     return rollout
 
 
-def _plans(
-    release: Release, stages: Any, preset: str, selector: dict[str, list[str]], region: str
-) -> tuple[list[StagePlan], list[str], str]:
-    """The stages as given, or those of a preset without the ones that would match nobody."""
-    if stages is not None and preset:
-        raise InvalidInput({"preset": "Give stages or a preset, not both."})
-    if stages is not None:
-        found = plans.stages_from(stages)
-        for index, plan in enumerate(found):
-            _assert_known_names(plan.selector, f"stages[{index}].selector")
-        return found, [], ""
-    name = preset or plans.DEFAULT_PRESET
+@dataclass(frozen=True)
+class Checked:
+    """The parts of a plan, each read and found good."""
+
+    change_record: dict[str, Any]
+    stages: list[StagePlan]
+    policy: Policy
+    selector: dict[str, list[str]]
+
+
+def check(*, change_record: Any = None, stages: Any = None, policy: Any = None, selector: Any = None) -> Checked:
+    """Read a plan; `InvalidInput` names every bad field of every part at once. Stages left out are no stages."""
+    errors: dict[str, str] = {}
+    code = "invalid"
+
+    def read(part: Callable[[], Any], otherwise: Any) -> Any:
+        nonlocal code
+        try:
+            return part()
+        except InvalidInput as refusal:
+            code = refusal.code if not errors else "invalid"
+            errors.update(refusal.errors)
+            return otherwise
+
+    checked = Checked(
+        change_record=read(lambda: plans.change_record_from(change_record), {}),
+        stages=read(lambda: _stages_from(stages), []) if stages is not None else [],
+        policy=read(lambda: plans.policy_from(policy), Policy()),
+        selector=read(lambda: _selector_from(selector), {}),
+    )
+    if errors:
+        raise InvalidInput(errors, code=code)
+    return checked
+
+
+def _selector_from(selector: Any) -> dict[str, list[str]]:
+    chosen = plans.selector_from(selector)
+    _assert_known_names(chosen, "selector")
+    return chosen
+
+
+def _stages_from(stages: Any) -> list[StagePlan]:
+    found = plans.stages_from(stages)
+    for index, plan in enumerate(found):
+        _assert_known_names(plan.selector, f"stages[{index}].selector")
+    return found
+
+
+def stages_of_preset(
+    release: Release, name: str, selector: dict[str, list[str]], region: str = ""
+) -> tuple[list[StagePlan], list[str]]:
+    """The stages of a preset without the ones that would match nobody, and a note for each of these."""
     if name not in plans.PRESETS:
         raise InvalidInput({"preset": f"There is no preset “{name}”; known: {', '.join(plans.PRESETS)}."})
     group = plans.INTERNAL_GROUP if DeviceGroup.objects.filter(slug=plans.INTERNAL_GROUP).exists() else ""
@@ -98,7 +143,7 @@ def _plans(
             notes.append(f"Stage “{plan.name}” was left out because it matches no device: {why}.")
         else:
             found.append(plan)
-    return found, notes, name
+    return found, notes
 
 
 def _devices_by_region(release: Release, selector: dict[str, list[str]]) -> dict[str, int]:
@@ -117,10 +162,10 @@ def _assert_known_names(selector: Mapping[str, list[str]], place: str) -> None:
         )
 
 
-def _write_stages(rollout: Rollout, stage_plans: list[StagePlan]) -> None:
-    Stage.objects.bulk_create(
+def stage_rows(stage_plans: list[StagePlan]) -> list[Stage]:
+    """Stages that are not written down and belong to no rollout yet."""
+    return [
         Stage(
-            rollout=rollout,
             order=order,
             name=plan.name,
             selector=plan.selector,
@@ -134,7 +179,14 @@ def _write_stages(rollout: Rollout, stage_plans: list[StagePlan]) -> None:
             concurrency=plan.concurrency,
         )
         for order, plan in enumerate(stage_plans)
-    )
+    ]
+
+
+def _write_stages(rollout: Rollout, stage_plans: list[StagePlan]) -> None:
+    rows = stage_rows(stage_plans)
+    for row in rows:
+        row.rollout = rollout
+    Stage.objects.bulk_create(rows)
 
 
 def sync_lanes(rollout: Rollout, *, now: datetime) -> None:
@@ -212,20 +264,22 @@ def update_draft(
     rollout = Rollout.objects.select_for_update().get(pk=rollout.pk)
     assert_draft(rollout)
     old = describe(rollout)
+    checked = check(
+        change_record=change_record,
+        stages=stages,
+        policy={**rollout.policy, **policy} if isinstance(policy, Mapping) else policy,
+        selector=selector,
+    )
     if change_record is not None:
-        rollout.change_record = plans.change_record_from(change_record)
+        rollout.change_record = checked.change_record
     if policy is not None:
-        rollout.policy = plans.policy_from({**rollout.policy, **policy}).to_dict()
+        rollout.policy = checked.policy.to_dict()
     if selector is not None:
-        rollout.selector = plans.selector_from(selector)
-        _assert_known_names(rollout.selector, "selector")
+        rollout.selector = checked.selector
     rollout.save()
     if stages is not None:
-        found = plans.stages_from(stages)
-        for index, plan in enumerate(found):
-            _assert_known_names(plan.selector, f"stages[{index}].selector")
         rollout.stages.all().delete()
-        _write_stages(rollout, found)
+        _write_stages(rollout, checked.stages)
         Rollout.objects.filter(pk=rollout.pk).update(preset="", notes=[])
     rollout = Rollout.objects.get(pk=rollout.pk)
     sync_lanes(rollout, now=now)

@@ -63,4 +63,4 @@ def finish_rollback(lane: Lane, now: datetime) -> bool:
 
 def _not_reached_words(serials: Sequence[str], days: float) -> str:
     named = ", ".join(serials[:NAMED]) + (f" and {len(serials) - NAMED} more" if len(serials) > NAMED else "")
-    return f"{len(serials)} device{'s' * (len(serials) != 1)} not reached within {days:g} days: {named}"
+    return f"{len(serials)} device{'s' * (len(serials) != 1)} not reached within {days:.3g} days: {named}"

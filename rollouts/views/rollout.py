@@ -18,7 +18,7 @@ from fleet.exceptions import DomainError, InvalidInput
 from fleet.models import User
 from fleet.models.people import Role
 from rollouts.machine import State
-from rollouts.models import Evidence, Rollout
+from rollouts.models import Evidence, Rollout, StageRun
 from rollouts.selectors import board as selectors
 from rollouts.selectors.lanes import LaneView
 from rollouts.selectors.lanes import rollouts as all_rollouts
@@ -64,9 +64,26 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
             "change_record": change_record(found.change_record_rows),
             "evidence": found.evidence.select_related("lane__hardware_target", "stage")[:30],
             "may_plan": manager,
+            "editable": manager and set(picture.summary) <= {State.DRAFT},
+            "starting": _starting(found),
             "crumbs": [("Rollouts", reverse("rollouts:rollouts")), (str(found.release), None)],
         },
     )
+
+
+def _starting(found: Rollout) -> list[StageRun]:
+    return list(found.runs.filter(ready_at=None).select_related("stage").order_by("pk"))
+
+
+@login_required
+@require_GET
+def starting(request: HttpRequest, pk: int) -> HttpResponse:
+    """How far the start of a large stage is; once it is whole, the whole page is fetched anew."""
+    found = get_object_or_404(Rollout, pk=pk)
+    runs = _starting(found)
+    if runs:
+        return render(request, "rollouts/_starting.html", {"rollout": found, "starting": runs})
+    return HttpResponse(headers={"HX-Refresh": "true"})
 
 
 @login_required

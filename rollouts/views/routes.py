@@ -2,14 +2,21 @@
 
 from django.urls import path
 
-from rollouts.views import figures, listing, rollout
+from rollouts.views import comparison, figures, listing, rollout
+from rollouts.views.planning import pages as planning
 
 page_patterns = [
     path("rollouts/", listing.rollouts, name="rollouts"),
+    path("rollouts/new/", planning.new, name="rollout-new"),
+    path("rollouts/new/preview/", planning.preview, name="rollout-preview"),
     path("rollouts/<int:pk>/", rollout.rollout, name="rollout"),
+    path("rollouts/<int:pk>/plan/", planning.edit, name="rollout-edit"),
+    path("rollouts/<int:pk>/starting/", rollout.starting, name="rollout-starting"),
     path("rollouts/<int:pk>/act/", rollout.act, name="rollout-act"),
     path("rollouts/<int:pk>/evidence/<int:evidence_id>/", rollout.evidence, name="rollout-evidence"),
+    path("panels/comparing-rollouts/", comparison.panel, name="panel-comparison"),
     path("panels/rollouts/", listing.panel, name="panel-rollouts"),
+    path("panels/baseline/", planning.baseline, name="panel-baseline"),
     path("panels/device-rollouts/", listing.device_panel, name="panel-device"),
     path("panels/qualifications/", listing.qualifications_panel, name="panel-qualifications"),
     path("figures/effects/<int:run_id>/<str:target>/", figures.effects, name="figure-effects"),

@@ -8,6 +8,7 @@ from fleet.exceptions import InvalidInput, NotFound
 from rollouts.models import Delivery
 from rollouts.services import advancing, offering, reporting
 from telemetry.models import DeviceLatest
+from tests.rollouts.conftest import actor_of
 
 pytestmark = pytest.mark.django_db
 
@@ -179,7 +180,7 @@ def test_a_device_has_one_open_delivery_per_workload(game):
 def test_holdbacks_get_the_release_when_the_watch_is_over(quick, cast):
     from rollouts.models import Holdback
     from rollouts.services import deciding
-    from tests.rollouts.conftest import actor_of, hash_of
+    from tests.rollouts.conftest import hash_of
 
     stages = [{"name": "fleet", "share": 1.0, "minimum_soak_s": 0, "minimum_inferences": 100, "minimum_devices": 1}]
     game = quick(advised=False, per_target=10, stages=stages, policy={"hold_back_share": 0.2, "watch_s": 3600})
@@ -205,3 +206,29 @@ def test_holdbacks_get_the_release_when_the_watch_is_over(quick, cast):
     advancing.advance(game.now)
     assert set(Delivery.objects.filter(device__serial__in=held).values_list("status", flat=True)) == {"queued"}
     assert {delivery.device.serial for delivery in game.field.update(game.now)} == held
+
+
+def test_a_rollback_that_does_not_reach_every_device_ends_saying_which_and_they_go_back_later(quick, cast):
+    from rollouts.selectors.lanes import as_dict, lane_views
+    from rollouts.services import deciding
+
+    game = quick(policy={"rollback_timeout_s": 3600})
+    deciding.roll_back(
+        game.rollout, by=cast.manager, actor=actor_of(cast.manager), now=game.now, reason="No.",
+        hardware_target="hailo-8",
+    )  # fmt: skip
+    lost = Delivery.objects.filter(kind="rollback").order_by("pk").first().device
+    away = game.field.devices.pop(lost.serial)
+    for _ in range(7):
+        game.pass_time()
+    assert game.states()["hailo-8"] == "rolled_back"
+    last = game.lane("hailo-8").transitions.order_by("-pk").first()
+    assert last.event == "rollback_timed_out"
+    assert last.reason == f"1 device not reached within 0.0417 days: {lost.serial}"
+    row = next(as_dict(view) for view in lane_views(game.rollout, game.now) if view.target == "hailo-8")
+    assert row["not_reached"] == [lost.serial]
+    game.field.devices[lost.serial] = away
+    game.pass_time()
+    assert game.field.running[lost.serial] == "4.1.0"
+    game.pass_time()
+    assert lane_views(game.rollout, game.now)[0].not_reached == []

@@ -157,6 +157,39 @@ def test_a_policy_on_trial_logs_and_neither_halts_nor_recommends(play):
     assert "rollback" in set(logged.values_list("kind", flat=True))
 
 
+def test_a_policy_on_trial_holds_where_the_evidence_does_and_tells_a_promotion_without_making_it(quick, play):
+    game = quick(advised=False, policy={"shadow": True})
+    for _ in range(2):
+        game.pass_time()
+    assert set(game.states().values()) == {"evaluating"}
+    told = Recommendation.objects.filter(status="open")
+    assert {(row.kind, row.shadow) for row in told} == {("promote", True)}
+    assert not advanced()
+
+
+def test_a_policy_on_trial_holds_a_lane_that_cannot_be_decided(play):
+    game = play(per_target=8, stages=[STAGE], policy={"shadow": True})
+    for _ in range(5):
+        game.pass_time()
+    assert set(game.states().values()) == {"held"}
+    assert {row.kind for row in Recommendation.objects.filter(status="open")} == {"hold"}
+
+
+def test_a_beat_asks_for_one_look_per_run_so_that_a_slow_one_keeps_no_other_waiting(quick, monkeypatch):
+    from django.utils import timezone
+
+    from rollouts import tasks
+
+    game = quick(advised=False)
+    run, asked = StageRun.objects.get(), []
+    monkeypatch.setattr(timezone, "now", lambda: game.now + timedelta(hours=1))
+    monkeypatch.setattr(tasks.evaluate_run, "apply_async", lambda args, **options: asked.append((args, options)))
+    assert tasks.evaluate_rollouts() == [run.pk]
+    assert asked == [([run.pk], {"expires": tasks.LOOK_EXPIRES_S})]
+    assert tasks.evaluate_run(run.pk) is not None
+    assert tasks.evaluate_run(run.pk) is None
+
+
 def test_a_gate_that_is_missing_or_a_waiver_that_ran_out_stops_the_start(draft, make_fleet, cast, now):
     from rollouts.models import Qualification
     from rollouts.services import drafting
