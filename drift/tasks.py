@@ -22,14 +22,18 @@ def watch_slow_drift() -> None:
     start(Evaluation.Kind.CREEP)
 
 
-def start(kind: str) -> Evaluation:
+def start(kind: str) -> None:
     """Plan an evaluation and hand its cells to the workers."""
-    now = timezone.now()
-    fold(now)
-    evaluation = runs.plan(kind, now=now)
-    for cell_id in evaluation.cells.values_list("pk", flat=True):
+    fan_out(runs.plan(kind, now=timezone.now()).pk)
+
+
+@shared_task
+def fan_out(evaluation_id: int) -> None:
+    """Hand the cells of a planned evaluation to the workers, once the tiers are folded that they read."""
+    fold(timezone.now())
+    waiting = EvaluationCell.objects.filter(evaluation=evaluation_id, status=Progress.QUEUED)
+    for cell_id in waiting.values_list("pk", flat=True):
         compute_cell.delay(cell_id)
-    return evaluation
 
 
 # A cell that a dying worker took along is computed again: it replaces its findings and takes no look twice.

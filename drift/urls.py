@@ -9,7 +9,7 @@ from drift.api.evaluations import EvaluationViewSet, FindingViewSet
 from drift.api.labels import AccuracyView, LabelRequestViewSet, LabelViewSet
 from drift.api.playbooks import PlaybookViewSet
 from drift.api.retrospectives import RetrospectiveViewSet
-from drift.views import alarms, board, compare, playbooks, retrospectives
+from drift.views import alarms, board, compare, playbooks, retrospectives, watch
 
 router = SimpleRouter(use_regex_path=False)
 router.register("alarms", AlarmViewSet, basename="alarm")
@@ -27,6 +27,14 @@ page_patterns = [
     path("alarms/<int:pk>/act/", alarms.act, name="alarm-act"),
     path("panels/alarms/", alarms.panel, name="panel-alarms"),
     path("drift/", board.board, name="board"),
+    path("drift/slow/", watch.slow_drift_page, name="slow-drift"),
+    path("drift/creep/", watch.creep_page, name="creep"),
+    path("drift/creep/anchor/", watch.anchor, name="creep-anchor"),
+    path("drift/compute/<slug:kind>/", watch.compute, name="compute"),
+    path("panels/evaluations/<int:pk>/", watch.progress, name="panel-evaluation"),
+    path("panels/slow-drift/", watch.slow_drift_panel, name="panel-slow-drift"),
+    path("panels/creep/", watch.creep_panel, name="panel-creep"),
+    path("figures/findings/<int:pk>/", watch.figure, name="figure-watch"),
     path("compare/", compare.compare, name="compare"),
     path("panels/comparison/", compare.figures, name="panel-comparison"),
     path("panels/attribution/", compare.attribution, name="panel-attribution"),

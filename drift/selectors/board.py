@@ -1,4 +1,4 @@
-"""Reads of the fleet-wide drift board: its runs, and the cells of one run with their findings."""
+"""Reads of evaluations of the fleet: their runs, and the cells of one run with their findings."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,18 +9,25 @@ from drift.models import Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 
 
-def newest_board() -> Evaluation | None:
-    """The newest run, whatever became of it."""
-    return Evaluation.objects.filter(kind=Evaluation.Kind.BOARD).first()
+def newest(kind: str) -> Evaluation | None:
+    """The newest run of a kind, whatever became of it."""
+    return Evaluation.objects.filter(kind=kind).first()
 
 
-def last_finished_board(before: Evaluation) -> Evaluation | None:
-    """The newest finished run that is older than another one: what to read while that one is being computed."""
-    boards = Evaluation.objects.filter(kind=Evaluation.Kind.BOARD, status=Progress.DONE).exclude(pk=before.pk)
+def newest_finished(kind: str) -> Evaluation | None:
+    """The newest run of a kind that is done: what to read while the next one is being computed."""
+    return Evaluation.objects.filter(kind=kind, status=Progress.DONE).first()
+
+
+def last_finished(before: Evaluation) -> Evaluation | None:
+    """The newest finished run of the same kind that is older than another one."""
+    boards = Evaluation.objects.filter(kind=before.kind, status=Progress.DONE).exclude(pk=before.pk)
     return boards.filter(Q(as_of__lt=before.as_of) | Q(as_of=before.as_of, pk__lt=before.pk)).first()
 
 
-def cells(board: Evaluation, *, workload: str = "", verdict: str = "") -> QuerySet[EvaluationCell]:
+def cells(
+    board: Evaluation, *, workload: str = "", release: str = "", hardware_target: str = "", verdict: str = ""
+) -> QuerySet[EvaluationCell]:
     """The cells of a run: drift first, then what could not be computed, then by name.
 
     With a verdict only the cells in which at least one metric has it.
@@ -34,8 +41,8 @@ def cells(board: Evaluation, *, workload: str = "", verdict: str = "") -> QueryS
     found = board.cells.select_related("workload", "release", "hardware_target").annotate(
         drifted=Exists(of_cell.filter(verdict="fail")), unknown=Q(status=Progress.FAILED)
     )
-    if workload:
-        found = found.filter(workload__slug=workload)
+    given = {"workload__slug": workload, "release__version": release, "hardware_target__slug": hardware_target}
+    found = found.filter(**{field: value for field, value in given.items() if value})
     if verdict:
         found = found.filter(Exists(of_cell.filter(verdict=verdict)))
     return found.order_by(
@@ -51,7 +58,7 @@ def findings_of(shown: Iterable[EvaluationCell]) -> dict[int, dict[str, Finding]
         return found
     rows = Finding.objects.filter(
         evaluation_id=next(iter(ids.values())).evaluation_id, release_id__in={release for _, release, _ in ids}
-    )
+    ).select_related("workload", "release", "hardware_target", "evaluation")
     for finding in rows:
         cell = ids.get((finding.workload_id, finding.release_id, finding.hardware_target_id))
         if cell is not None:

@@ -15,10 +15,13 @@ from drift.charts import effect_text, interval_text
 from drift.models import Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 from drift.selectors import board as selectors
+from drift.services import runs
 from drift.stats.metrics import METRICS
 from fleet import page
+from fleet.scopes import scopes_of_user
 
 PER_PAGE = 50
+FILTERS = ("workload", "release", "hardware_target")
 FAILURES_SHOWN = 5
 MAXIMUM_ID = 2**31 - 1
 VERDICTS = [("fail", "Drift"), ("pass", "No drift"), ("inconclusive", "Inconclusive")]
@@ -30,22 +33,33 @@ def board(request: HttpRequest) -> HttpResponse:
     """The newest run, or the one that `evaluation` names."""
     params = request.GET
     verdict = page.Choice("verdict", "Some metric is", params.get("verdict", ""), VERDICTS)
-    state = page.context(request, now=timezone.now(), filters=("workload",), more=(verdict,))
+    state = page.context(
+        request, now=timezone.now(), filters=("workload", "release", "hardware_target"), more=(verdict,)
+    )
     named = params.get("evaluation", "")
     if named:
-        number = int(named) if named.isascii() and named.isdigit() else 0
-        boards = Evaluation.objects.filter(kind=Evaluation.Kind.BOARD)
-        found = get_object_or_404(boards, pk=min(number, MAXIMUM_ID))
+        found = get_object_or_404(Evaluation, pk=number_of(named), kind=Evaluation.Kind.BOARD)
         state["kept_with_filters"] = [*state["kept_with_filters"], ("evaluation", named)]
     else:
-        found = selectors.newest_board()
+        found = selectors.newest(Evaluation.Kind.BOARD)
+    state |= {
+        "kind": Evaluation.Kind.BOARD,
+        "under_way": runs.under_way(Evaluation.Kind.BOARD),
+        "may_compute": "drift:write" in scopes_of_user(request.user),
+    }
     return render(request, "drift/board.html", state | (_run(request, found) if found else {}))
+
+
+def number_of(named: str) -> int:
+    """An id in an address; 0, which no row has, for what is none."""
+    return min(int(named), MAXIMUM_ID) if named.isascii() and named.isdigit() else 0
 
 
 def _run(request: HttpRequest, found: Evaluation) -> dict[str, Any]:
     """What the page shows of one run."""
     params = request.GET
-    chosen = selectors.cells(found, workload=params.get("workload", ""), verdict=params.get("verdict", ""))
+    filters = {name: params.get(name, "") for name in (*FILTERS, "verdict")}
+    chosen = selectors.cells(found, **filters)
     shown = Paginator(chosen, PER_PAGE).get_page(params.get("page"))
     metrics = [name for name in found.parameters.get("metrics", []) if name in METRICS]
     by_cell = selectors.findings_of(shown)
@@ -61,7 +75,7 @@ def _run(request: HttpRequest, found: Evaluation) -> dict[str, Any]:
         "cells_failed": states[Progress.FAILED],
         "failures": failed.order_by("pk")[:FAILURES_SHOWN],
         "drifted": found.findings.filter(verdict="fail").count(),
-        "finished_before": None if found.status == Progress.DONE else selectors.last_finished_board(found),
+        "finished_before": None if found.status == Progress.DONE else selectors.last_finished(found),
         "spans": {name: _span(found.parameters.get(name)) for name in ("recent", "baseline")},
     }
 

@@ -29,7 +29,9 @@ class Story:
 def hourly(
     rng: np.random.Generator, start: datetime, hours: int, per_hour: int, *, own: float, step: timedelta = HOUR
 ) -> Records:
-    """`per_hour` records in the first minute of every hour (or other `step`); `own` is what this device's latency and energy multiply by.
+    """`per_hour` records in the first minute of every hour, or of every other `step`.
+
+    `own` is what this device's latency and energy multiply by.
 
     Faults, retries and missing readings of `draw_records` are left out: this fleet is healthy.
     """

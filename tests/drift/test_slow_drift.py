@@ -29,7 +29,7 @@ def make_days(cast, now, make_device):
         context = make_context(cast.release, now)
         midnight = now.replace(hour=0)
         start = midnight - days * DAY
-        weather = rng.normal(0, noise, days)
+        weather = rng.normal(0, 0.004, days)
         made = []
         for index in range(devices):
             device = make_device(f"orin-{index:02d}", "orin-nx-16", "eu-north")
