@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import zip_longest
 
 import numpy as np
 from django.db.models import Min
 from numpy.typing import NDArray
 
+from fleet.models import Release
 from telemetry.models import ReleaseSpan
 from telemetry.selectors.selection import Selection
+from telemetry.store.adoption import release_steps
 
 
 @dataclass(frozen=True)
@@ -29,33 +30,24 @@ def adoption(selection: Selection, *, start: datetime, end: datetime, step: time
     A device belongs to a release until it reports another one, and for one step after its last record.
     """
     times = [start + k * step for k in range(max(1, -(-(end - start) // step)))]
-    spans = (
-        _spans(selection)
-        .filter(first_time__lt=end, last_time__gte=start - step)
-        .order_by("device", "workload", "first_time")
-        .values_list(
-            "device_id",
-            "workload_id",
-            "release_id",
-            "release__version",
-            "release__created_at",
-            "first_time",
-            "last_time",
-        )
-    )
-    rows = list(spans)
-    releases = sorted({(row[4], row[2], row[3]) for row in rows})
-    changes = {pk: np.zeros(len(times) + 1, dtype=np.int64) for _, pk, _ in releases}
-    for row, after in zip_longest(rows, rows[1:]):
-        begin, last = row[5], row[6] + step
-        if after is not None and after[:2] == row[:2]:
-            last = min(last, after[5])
-        first_cell, end_cell = _cell(begin, start, step, len(times)), _cell(last, start, step, len(times))
-        changes[row[2]][first_cell] += 1
-        changes[row[2]][end_cell] -= 1
+    workloads = None if selection.workload_id is None else [selection.workload_id]
+    wanted = {
+        "workload_ids": workloads,
+        "release_ids": selection.release_ids,
+        "device_ids": selection.device_ids,
+        "hardware_target_ids": selection.hardware_target_ids,
+        "region_ids": selection.region_ids,
+    }
+    found = release_steps(wanted, start=start, end=end, step=step, points=len(times))
+    changes: dict[int, NDArray[np.int64]] = {}
+    for one in found:
+        change = changes.setdefault(one.release_id, np.zeros(len(times) + 1, dtype=np.int64))
+        change[one.first] += one.devices
+        change[one.end] -= one.devices
+    releases = Release.objects.filter(pk__in=changes).order_by("created_at", "pk").values_list("pk", "version")
     # several workloads may have a release of the same version: their devices add up under one name
     devices: dict[str, NDArray[np.int64]] = {}
-    for _, pk, version in releases:
+    for pk, version in releases:
         counts = np.cumsum(changes[pk])[:-1]
         devices[version] = devices[version] + counts if version in devices else counts
     return Adoption(times, devices)
@@ -74,11 +66,6 @@ def _spans(selection: Selection):
     if selection.release_ids is not None:
         spans = spans.filter(release__in=selection.release_ids)
     return spans
-
-
-def _cell(moment: datetime, start: datetime, step: timedelta, count: int) -> int:
-    """The first grid point at or after a moment."""
-    return int(min(count, max(0, -(-(moment - start) // step))))
 
 
 def releases_by_age(selection: Selection, versions: Sequence[str]) -> list[str]:

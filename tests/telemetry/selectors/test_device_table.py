@@ -47,7 +47,7 @@ def newest(device, workload=""):
 @pytest.mark.django_db
 @pytest.mark.parametrize("workload", ["", "lane-assist", "slow"])
 def test_the_database_counts_states_as_the_definition_tells_them(fleet, now, workload):
-    wanted = {state: 0 for state in ("online", "late", "silent", "never")}
+    wanted = dict.fromkeys(("online", "late", "silent", "never"), 0)
     for device in fleet.values():
         row = newest(device, workload)
         if device.status == "accepted":
