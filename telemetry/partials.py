@@ -33,6 +33,15 @@ _EXTREMES = (
     ("power_max", "power", np.fmax),
     ("memory_max", "memory", np.fmax),
 )
+_MAXIMA = tuple(name for name, _, extreme in _EXTREMES if extreme is np.fmax)
+_MAXIMA_ROWS = [_ROW[measure] for _, measure, extreme in _EXTREMES if extreme is np.fmax]
+_EXPONENTIAL = [_ROW[name.removesuffix("_hist")] for name in columns.EXPONENTIAL_HISTOGRAMS]
+_UNIT = [_ROW[name.removesuffix("_hist")] for name in columns.UNIT_HISTOGRAMS]
+_FIRST = np.zeros(1, dtype=np.int64)
+# Ids of classes that lie no further apart are counted in a table, which is faster than sorting them.
+_DENSE_CLASSES = 4_096
+# The same of conditions: an hour has 2,420.
+_DENSE_CODES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +82,19 @@ class Partials:
 def minute_partials(records: Records) -> Partials:
     """What n > 0 records add to each minute they fall into."""
     order, minutes, starts = _groups(records.time_us // MINUTE_US)
-    k = minutes.size
     if order is not None:
         records = _reordered(records, order)
-    n = records.time_us.size
-    group = np.repeat(np.arange(k), np.diff(np.append(starts, n)))
+    k, n = minutes.size, records.time_us.size
+    counts = np.diff(starts, append=n)
+    group = np.repeat(np.arange(k), counts) if k > 1 else 0
     measures = records.measures.astype(np.float64)
     absent = np.isnan(measures)
-    filled = np.where(absent, 0.0, measures)
-    counts = np.diff(np.append(starts, n))
-    present = counts - np.add.reduceat(absent, starts, axis=1, dtype=np.int64)
-    sums = np.add.reduceat(filled, starts, axis=1)
+    if absent.any():
+        measures[absent] = 0.0
+        present = counts - np.add.reduceat(absent, starts, axis=1, dtype=np.int64)
+    else:
+        absent, present = None, [counts] * len(measures)
+    sums = np.add.reduceat(measures, starts, axis=1)
     values: dict[str, Any] = {"count": counts}
     outcomes = np.bincount(group * 4 + records.outcome, minlength=4 * k).reshape(k, 4)
     fallbacks = np.bincount(group * 5 + records.fallback, minlength=5 * k).reshape(k, 5)
@@ -95,16 +106,14 @@ def minute_partials(records: Records) -> Partials:
     values["idle_energy_mj"] = np.zeros(k)
     for measure, row in _ROW.items():
         values[f"{measure}_n"], values[f"{measure}_sum"] = present[row], sums[row]
-    for measure in ("latency", "energy"):
-        row = filled[_ROW[measure]]
-        values[f"{measure}_sumsq"] = np.add.reduceat(row * row, starts)
-    for name, measure, extreme in _EXTREMES:
-        values[name] = extreme.reduceat(records.measures[_ROW[measure]], starts)
-    for measure in ("latency", "energy"):
-        values[f"{measure}_hist"] = _exponential(group, measures[_ROW[measure]], absent[_ROW[measure]], k)
-    for measure in ("confidence", "input_quality"):
-        values[f"{measure}_hist"] = _unit(group, measures[_ROW[measure]], absent[_ROW[measure]], k)
-    values["class_counts"] = _classes(group, records.class_id, k)
+    positive = measures[_EXPONENTIAL]
+    values["latency_sumsq"], values["energy_sumsq"] = np.add.reduceat(positive * positive, starts, axis=1)
+    values["latency_min"] = np.fmin.reduceat(records.measures[_ROW["latency"]], starts)
+    values |= zip(_MAXIMA, np.fmax.reduceat(records.measures[_MAXIMA_ROWS], starts, axis=1), strict=True)
+    slices = [slice(start, start + count) for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
+    _add_exponential(values, positive, None if absent is None else absent[_EXPONENTIAL], slices)
+    _add_unit(values, measures[_UNIT], None if absent is None else absent[_UNIT], slices)
+    values["class_counts"] = _classes(records.class_id, slices)
     return Partials(minutes * MINUTE_US, values)
 
 
@@ -117,7 +126,7 @@ def cell_partials(records: Records) -> Partials:
     bands, tenths, kinds = LAST_BAND + 2, LAST_QUALITY_BAND + 2, len(columns.FALLBACKS)
     code = (hours - first_hour) * 2 + records.throttled
     code = (code * bands + temperature + 1) * tenths + quality + 1
-    cells, group = np.unique(code * kinds + records.fallback, return_inverse=True)
+    cells, group = _distinct(code * kinds + records.fallback)
     k = cells.size
 
     def total(values: NDArray) -> NDArray[np.float64]:
@@ -183,11 +192,27 @@ def window_partials(windows: WindowColumns) -> Partials:
 def _groups(keys: NDArray[np.int64]) -> tuple[NDArray | None, NDArray[np.int64], NDArray[np.int64]]:
     """The order that sorts the keys (None if they are sorted), the distinct keys, and where each begins."""
     order = None
-    if keys.size > 1 and (keys[1:] < keys[:-1]).any():
+    steps = keys[1:] - keys[:-1]
+    if (steps < 0).any():
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-    starts = np.append(0, np.flatnonzero(keys[1:] != keys[:-1]) + 1)
+        steps = keys[1:] - keys[:-1]
+    starts = np.concatenate((_FIRST, steps.nonzero()[0] + 1))
     return order, keys[starts], starts
+
+
+def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct codes in order, and the place of each code among them."""
+    low = codes.min()
+    codes = codes - low
+    if codes.max() >= _DENSE_CODES:
+        distinct, place = np.unique(codes, return_inverse=True)
+    else:
+        distinct = np.bincount(codes).nonzero()[0]
+        places = np.empty(int(distinct[-1]) + 1, dtype=np.int64)
+        places[distinct] = np.arange(distinct.size)
+        place = places[codes]
+    return distinct + low, place
 
 
 def _reordered(records: Records, order: NDArray) -> Records:
@@ -202,42 +227,42 @@ def _reordered(records: Records, order: NDArray) -> Records:
     )
 
 
-def _exponential(group: NDArray, values: NDArray, absent: NDArray, k: int) -> list[bytes | None]:
-    """One packed exponential histogram per group, as telemetry.histograms packs it."""
-    if absent.all():
-        return [None] * k
-    is_zero = values == 0
-    zeros = np.bincount(group[is_zero], minlength=k)
-    positive = ~(absent | is_zero)
-    return _packed(group[positive], index_of(values[positive]), zeros, k)
+def _add_exponential(values: dict[str, Any], measured: NDArray, absent: NDArray | None, slices: list[slice]) -> None:
+    """Add one packed histogram of each positive quantity per slice; missing values are zero in `measured`."""
+    is_positive = measured > 0
+    if is_positive.all():
+        keep, zero = None, None
+        index = index_of(measured)
+    else:
+        keep = is_positive
+        zero = ~is_positive if absent is None else ~(is_positive | absent)
+        index = index_of(np.where(is_positive, measured, 1.0))
+    for row, name in enumerate(columns.EXPONENTIAL_HISTOGRAMS):
+        values[name] = _packed(
+            index[row], None if keep is None else keep[row], None if zero is None else zero[row], slices
+        )
 
 
-def _unit(group: NDArray, values: NDArray, absent: NDArray, k: int) -> list[bytes | None]:
-    """One packed histogram of shares per group."""
-    if absent.all():
-        return [None] * k
-    known = ~absent
-    return _packed(group[known], unit_index_of(values[known]), np.zeros(k, dtype=np.int64), k)
+def _add_unit(values: dict[str, Any], measured: NDArray, absent: NDArray | None, slices: list[slice]) -> None:
+    """Add one packed histogram of each share per slice."""
+    index = unit_index_of(measured)
+    for row, name in enumerate(columns.UNIT_HISTOGRAMS):
+        values[name] = _packed(index[row], None if absent is None else ~absent[row], None, slices)
 
 
-def _packed(group: NDArray, index: NDArray[np.int32], zeros: NDArray, k: int) -> list[bytes | None]:
-    """Counts per group and bin; by counting into a dense table, which for one batch is faster than sorting.
-
-    The table is bounded: a batch has at most some thousand records and the histograms 1,920 bins.
-    """
-    if not index.size:
-        return [_header(0, int(zero)) if zero else None for zero in zeros]
-    low = int(index.min())
-    width = int(index.max()) - low + 1
-    table = np.bincount(group * width + (index - low), minlength=k * width).reshape(k, width)
+def _packed(
+    index: NDArray[np.int32], keep: NDArray | None, zero: NDArray | None, slices: list[slice]
+) -> list[bytes | None]:
+    """One histogram per slice as telemetry.histograms packs it, of the bins to keep and the number of zeros."""
     packed: list[bytes | None] = []
-    for row, zero in zip(table, zeros, strict=True):
-        filled = np.flatnonzero(row)
-        if filled.size:
-            first, last = int(filled[0]), int(filled[-1])
-            packed.append(_header(low + first, int(zero)) + row[first : last + 1].astype("<u4").tobytes())
+    for at in slices:
+        bins = index[at] if keep is None else index[at][keep[at]]
+        zeros = 0 if zero is None else int(np.count_nonzero(zero[at]))
+        if bins.size:
+            low = int(bins.min())
+            packed.append(_header(low, zeros) + np.bincount(bins - low).astype("<u4").tobytes())
         else:
-            packed.append(_header(0, int(zero)) if zero else None)
+            packed.append(_header(0, zeros) if zeros else None)
     return packed
 
 
@@ -245,18 +270,24 @@ def _header(offset: int, zero: int) -> bytes:
     return offset.to_bytes(4, "little", signed=True) + zero.to_bytes(4, "little")
 
 
-def _classes(group: NDArray, class_id: NDArray[np.int32], k: int) -> list[bytes | None]:
-    """One packed table of class counts per group."""
+def _classes(class_id: NDArray[np.int32], slices: list[slice]) -> list[bytes | None]:
+    """One packed table of class counts per slice."""
     known = class_id >= 0
-    if not known.any():
-        return [None] * k
-    distinct, code = np.unique(class_id[known], return_inverse=True)
-    table = np.bincount(group[known] * distinct.size + code, minlength=k * distinct.size).reshape(k, -1)
+    all_known = known.all()
+    ids = class_id if all_known else class_id[known]
+    if not ids.size:
+        return [None] * len(slices)
+    low, high = int(ids.min()), int(ids.max())
+    if high - low < _DENSE_CLASSES:
+        names, code = None, class_id - low
+    else:
+        names, code = np.unique(class_id, return_inverse=True)
     packed: list[bytes | None] = []
-    for row in table:
-        present = np.flatnonzero(row)
+    for at in slices:
+        counts = np.bincount(code[at] if all_known else code[at][known[at]])
+        present = counts.nonzero()[0]
         pairs = np.empty((present.size, 2), dtype="<u4")
-        pairs[:, 0], pairs[:, 1] = distinct[present], row[present]
+        pairs[:, 0], pairs[:, 1] = present + low if names is None else names[present], counts[present]
         packed.append(pairs.tobytes() if present.size else None)
     return packed
 
