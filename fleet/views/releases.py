@@ -46,8 +46,15 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
         pk=pk,
     )
     against = _against(request, found)
-    may_act = "releases:write" in scopes_of_user(request.user)
-    state = page.context(request, now=timezone.now(), filters=("hardware_target", "region"), default="-7d")
+    scopes = scopes_of_user(request.user)
+    may_act = "releases:write" in scopes
+    state = page.context(
+        request,
+        now=timezone.now(),
+        filters=("hardware_target", "region"),
+        default="-7d",
+        stage_of={"workload": found.workload.slug, "release": found.version},
+    )
     return render(
         request,
         "fleet/release.html",
@@ -61,6 +68,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
             "actions": [name for name in service.allowed_actions(found) if name in service.TRANSITIONS]
             if may_act
             else [],
+            "may_plan": "rollouts:write" in scopes,
             "query": page.query(
                 request.GET,
                 state["range"],

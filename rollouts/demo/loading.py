@@ -1,10 +1,11 @@
 """Building the example, step by step; a second run finds everything and changes nothing."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from drift.services import playbooks
 from fleet.actors import Actor
@@ -12,7 +13,7 @@ from fleet.models import Device, DeviceGroup, HardwareTarget, Region, Release, U
 from fleet.services import artifacts, devices, labels, releases
 from fleet.services.budgets import write_budget
 from rollouts.demo import history, people, story
-from rollouts.models import Qualification, Rollout
+from rollouts.models import CalibrationResult, Qualification, Rollout
 from rollouts.selectors import signatures
 from rollouts.services import approvals, deciding, drafting
 from telemetry.simulator import demo as fleet_story
@@ -40,6 +41,7 @@ def load(*, now: datetime, models: Path | None, say: Callable[[str], None]) -> L
         _agent_releases(models, users["mara"], started)
     _budgets(workload, users["mara"], started)
     _qualifications(workload, started)
+    _calibration(workload, started)
     fleet = fleet_story.fleet()
     known = set(Device.objects.values_list("serial", flat=True))
     new = [
@@ -152,23 +154,71 @@ def _budgets(workload: Workload, author: User, now: datetime) -> None:
 
 
 def _qualifications(workload: Workload, started: datetime) -> None:
+    """Device CI of every release on its boards, the newest one in harder modes and on a candidate board too."""
     if Qualification.objects.filter(release__workload=workload).exists():
         return
     for slug, by_release in story.QUALIFICATIONS.items():
-        target = HardwareTarget.objects.get(slug=slug)
         for days, (version, measured) in enumerate(by_release.items()):
-            Qualification.objects.create(
-                release=Release.objects.get(workload=workload, version=version),
-                hardware_target=target,
-                mode=Qualification.Mode.NOMINAL,
-                board=target.board,
-                accelerator_revision=target.accelerator_revision,
-                precision="int8",
-                measurements=measured | {"fallback_rate": 0.0, "error_rate": 0.0},
-                checks={"boot": True, "rollback": True, "telemetry": True},
-                source={"job": f"hil-{slug}-{version}"},
-                created_at=started + timedelta(days=days),
-            )
+            moment = started + timedelta(days=days)
+            _qualify(workload, slug, version, measured, moment)
+            if version == fleet_story.CANARY:
+                for mode, (slower, dearer) in story.HARDER_MODES.items():
+                    harder = {
+                        name: round(value * (slower if name.startswith("latency") else dearer), 1)
+                        for name, value in measured.items()
+                        if name.startswith(("latency", "energy"))
+                    }
+                    _qualify(workload, slug, version, harder, moment, mode=mode)
+    _qualify(
+        workload,
+        story.CANDIDATE_BOARD,
+        fleet_story.CANARY,
+        story.CANDIDATE_MEASURED,
+        started + timedelta(days=2),
+        unsupported_operators=list(story.CANDIDATE_UNSUPPORTED),
+    )
+
+
+def _qualify(
+    workload: Workload, slug: str, version: str, measured: Mapping[str, float], moment: datetime, **fields: Any
+) -> None:
+    target = HardwareTarget.objects.get(slug=slug)
+    values = {
+        "mode": Qualification.Mode.NOMINAL,
+        "measurements": {**measured, "fallback_rate": 0.0, "error_rate": 0.0},
+        "checks": {"boot": True, "rollback": True, "telemetry": True},
+    }
+    Qualification.objects.create(
+        release=Release.objects.get(workload=workload, version=version),
+        hardware_target=target,
+        board=target.board,
+        accelerator_revision=target.accelerator_revision,
+        precision="int8",
+        source={"job": f"hil-{slug}-{version}"},
+        created_at=moment,
+        **(values | fields),
+    )
+
+
+def _calibration(workload: Workload, started: datetime) -> None:
+    """How the canary's release does on each calibration set in each precision."""
+    release = Release.objects.get(workload=workload, version=fleet_story.CANARY)
+    if release.calibration_results.exists():
+        return
+    CalibrationResult.objects.bulk_create(
+        CalibrationResult(
+            release=release,
+            calibration_set=name,
+            kind=kind,
+            precision=precision,
+            samples=samples,
+            accuracy=accuracy,
+            measurements={"mean_confidence": confidence},
+            created_at=started + timedelta(days=2),
+        )
+        for (name, kind), by_precision in story.CALIBRATION.items()
+        for precision, (samples, accuracy, confidence) in by_precision.items()
+    )
 
 
 def _rollout(workload: Workload, users: dict[str, User], now: datetime) -> int | None:

@@ -61,6 +61,25 @@ QUALIFICATIONS: dict[str, dict[str, dict[str, float]]] = {
     },
 }
 
+# What the modes make of the nominal figures on the newest release: factors on latency and energy.
+HARDER_MODES: dict[str, tuple[float, float]] = {"stress": (1.18, 1.07), "thermal_soak": (1.27, 1.11)}
+# A board that is being tried on the same model: not supported yet, and one operator short.
+CANDIDATE_BOARD = "cpu-x86"
+CANDIDATE_MEASURED = {
+    "latency_p95_ms": 88.4,
+    "latency_p99_ms": 97.0,
+    "energy_mj": 410.0,
+    "memory_mb": 640,
+    "boot_s": 9.0,
+}
+CANDIDATE_UNSUPPORTED = ("QLinearSoftmax",)
+# (set, kind) -> precision -> (samples, accuracy, mean confidence): rare inputs suffer most from eight bits.
+CALIBRATION: dict[tuple[str, str], dict[str, tuple[int, float, float]]] = {
+    ("lanes-2026-01", "nominal"): {"fp32": (12_000, 0.9714, 0.934), "int8": (12_000, 0.9702, 0.931)},
+    ("rain-and-night-2026-02", "stress"): {"fp32": (5_400, 0.9431, 0.902), "int8": (5_400, 0.9388, 0.893)},
+    ("roadworks-2026-02", "edge_case"): {"fp32": (1_850, 0.9022, 0.861), "int8": (1_850, 0.8871, 0.838)},
+}
+
 CHANGE_RECORD = {
     "what_changed": "lane-net 4.2.0: per-tensor INT8 with entropy calibration, compiled with edge-compiler 3.9.",
     "why": "Smaller activation scratch, so that a second model fits beside it on every board.",

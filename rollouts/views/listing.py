@@ -68,7 +68,7 @@ def device_panel(request: HttpRequest) -> HttpResponse:
     device = Device.objects.filter(serial=request.GET.get("device", "")).first()
     members = (
         CohortMember.objects.filter(device=device)
-        .select_related("run__stage", "lane__rollout__release__workload")
+        .select_related("run__stage", "lane__hardware_target", "lane__rollout__release__workload")
         .order_by("-run__started_at")[:10]
     )
     deliveries = Delivery.objects.filter(device=device).select_related("release", "lane").order_by("-id")[:10]

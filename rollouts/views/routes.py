@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from rollouts.views import comparison, figures, listing, rollout
+from rollouts.views import comparison, figures, listing, qualifications, rollout, stage_range
 from rollouts.views.planning import pages as planning
 
 page_patterns = [
+    path("this-stage/", stage_range.this_stage, name="this-stage"),
     path("rollouts/", listing.rollouts, name="rollouts"),
     path("rollouts/new/", planning.new, name="rollout-new"),
     path("rollouts/new/preview/", planning.preview, name="rollout-preview"),
@@ -14,6 +15,8 @@ page_patterns = [
     path("rollouts/<int:pk>/starting/", rollout.starting, name="rollout-starting"),
     path("rollouts/<int:pk>/act/", rollout.act, name="rollout-act"),
     path("rollouts/<int:pk>/evidence/<int:evidence_id>/", rollout.evidence, name="rollout-evidence"),
+    path("qualifications/", qualifications.qualifications, name="qualifications"),
+    path("panels/model-zoo/", qualifications.zoo_panel, name="panel-zoo"),
     path("panels/comparing-rollouts/", comparison.panel, name="panel-comparison"),
     path("panels/rollouts/", listing.panel, name="panel-rollouts"),
     path("panels/baseline/", planning.baseline, name="panel-baseline"),
