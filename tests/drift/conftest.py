@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from config.celery import app
 from fleet.models import Device
 from telemetry.models import Context
 from tests.telemetry.records import Records, draw_records, make_context, store_batch
@@ -50,6 +51,15 @@ def hourly(
 def daily(rng: np.random.Generator, start: datetime, days: int, per_day: int, *, own: float) -> Records:
     """`per_day` records at noon of every day, healthy like those of `hourly`."""
     return hourly(rng, start + 12 * HOUR, days, per_day, own=own, step=24 * HOUR)
+
+
+@pytest.fixture
+def run_tasks_here():
+    """Tasks run where they are ordered, in this process, instead of going to the broker."""
+    before = app.conf.task_always_eager
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = before
 
 
 @pytest.fixture

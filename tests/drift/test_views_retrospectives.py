@@ -64,7 +64,10 @@ def test_a_run_goes_from_the_form_to_its_page(make_story, cast, browser_client) 
         ({"started_at": "yesterday"}, "started_at"),
         ({"until": "2026-03-01T11:00"}, "until"),
         ({"every": "1d"}, "every"),
-        ({"every": "30m", "until": "2026-03-09T12:00"}, "every"),
+        ({"every": "30m", "until": "2026-03-29T12:00"}, "every"),
+        ({"budget": "speed 3"}, "budget"),
+        ({"budget": "energy_mean a lot"}, "budget"),
+        ({"rollout": "4711"}, "rollout"),
         ({"seed": "-1"}, "seed"),
     ],
 )

@@ -144,8 +144,8 @@ class TestComputingNow:
     """The button and what it orders."""
 
     @pytest.fixture(autouse=True)
-    def _no_broker(self, settings):
-        settings.CELERY_TASK_ALWAYS_EAGER = True
+    def _here(self, run_tasks_here):
+        """Tasks run where they are ordered."""
 
     def test_whoever_may_write_orders_it_and_sees_it_done(self, cast, browser_client) -> None:
         client = browser_client(cast.engineer)
