@@ -1,10 +1,11 @@
 """The state of a page: time range, filters and zone, all of it in the query string and shared by every app's pages."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -20,6 +21,7 @@ from fleet.selectors.saved_views import same_query, views_of_page
 
 # Parameters that are not filters: they survive a change of filter, and a change of range.
 RANGE = ("from", "to")
+ZONES = (("utc", "UTC"), ("local", "Local"), ("site", "Site"))
 KEPT_WITH_FILTERS = ("from", "to", "tz", "q", "sort")
 
 
@@ -40,8 +42,11 @@ def context(
     filters: Iterable[str] = (),
     more: Iterable[Choice] = (),
     default: str = timerange.DEFAULT,
+    stage_of: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What templates/_time_range.html and templates/_filters.html need; `more` are filters of the app that calls.
+
+    `stage_of` names the release or device whose newest rollout stage "this stage" means; without it the filters do.
 
     A range that makes no sense is answered by the default range and a sentence in `range_error`: a page that was opened
     with a mistyped address shows something, and says what.
@@ -53,19 +58,22 @@ def context(
     except InvalidInput as refusal:
         error = " ".join(refusal.errors.values())
         chosen = timerange.parse(None, None, now=now, default=default)
+    error = " ".join(part for part in (error, timerange.bad_zone(params.get("tz"))) if part)
     shown = [*(CHOICES[name](params) for name in filters), *more]
     return {
         "now": now,
         "range": chosen,
         "range_error": error,
         "presets": timerange.PRESETS,
+        "zones": ZONES,
         "filters": shown,
         "filters_active": sum(bool(choice.value) for choice in shown),
         "kept_with_filters": [(name, params[name]) for name in KEPT_WITH_FILTERS if params.get(name)],
         "kept_with_range": [(name, value) for name, value in params.items() if name not in RANGE and value],
         "query": query(params, chosen),
         "zone": zone(params),
-        "stage_address": _stage_address(params),
+        "site_zone": _site_zone(params),
+        "stage_address": _stage_address(request, stage_of),
         "views": saved_views(request) if shown else (),
         "address": request.get_full_path(),
     }
@@ -116,17 +124,28 @@ def without_range(query: str) -> str:
 
 def zone(params: QueryDict) -> str:
     """The zone in which the page shows times: utc, local, site, or a name of the IANA database."""
-    return params.get("tz") or "utc"
+    text = params.get("tz") or "utc"
+    return text.lower() if text.lower() in timerange.ZONES else text
 
 
-def _stage_address(params: QueryDict) -> str:
-    """Where "this stage" leads on a page that names a release, "" while there is no such address."""
-    if not params.get("release"):
+def _site_zone(params: QueryDict) -> str:
+    """The time zone of the region that the page is narrowed to, "" where there is none."""
+    slug = params.get("region")
+    return (Region.objects.filter(slug=slug).values_list("timezone", flat=True).first() or "") if slug else ""
+
+
+def _stage_address(request: HttpRequest, stage_of: Mapping[str, str] | None) -> str:
+    """Where "this stage" leads on a page about a release or a device; "" elsewhere."""
+    wanted = dict(stage_of or {})
+    if not wanted and request.GET.get("release"):
+        wanted = {name: request.GET[name] for name in ("workload", "release") if request.GET.get(name)}
+    if not wanted:
         return ""
     try:
-        return reverse("rollouts:this-stage")
+        address = reverse("rollouts:this-stage")
     except NoReverseMatch:
         return ""
+    return f"{address}?{urlencode({**wanted, 'back': request.get_full_path()})}"
 
 
 def needs_scope(scope: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:

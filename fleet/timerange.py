@@ -49,7 +49,7 @@ class TimeRange:
             number, unit = _RELATIVE.fullmatch(self.preset).groups()
             if unit == "h" and int(number) > 48 and int(number) % 24 == 0:
                 number, unit = int(number) // 24, "d"
-            return f"Last {int(number)} {_WORDS[unit]}{'' if int(number) == 1 else 's'}"
+            return f"Last {_WORDS[unit]}" if int(number) == 1 else f"Last {int(number)} {_WORDS[unit]}s"
         same_day = self.start.date() == self.end.date()
         return f"{self.start:%d %b %H:%M} – {self.end.strftime('%H:%M' if same_day else '%d %b %H:%M')}"
 

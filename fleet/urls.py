@@ -13,6 +13,7 @@ page_patterns = [
     path("devices/", devices.devices, name="devices"),
     path("tag-devices/", devices.tag, name="devices-tag"),
     path("devices/<str:serial>/", devices.device, name="device"),
+    path("devices/<str:serial>/sticker/", devices.sticker, name="device-sticker"),
     path("devices/<str:serial>/act/", devices.act, name="device-act"),
     path("releases/", releases.releases, name="releases"),
     path("releases/<int:pk>/", releases.release, name="release"),

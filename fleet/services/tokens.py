@@ -132,12 +132,13 @@ def _note_use(token: Token, secret: str, now: datetime) -> None:
             setattr(token, field, value)
 
 
-def live_tokens(device: Device, now: datetime, kind: str = Token.Kind.DEVICE) -> QuerySet[Token]:
-    """The tokens with which the device may send now, newest first."""
+def live_tokens(device: Device, now: datetime, kind: str | None = Token.Kind.DEVICE) -> QuerySet[Token]:
+    """The tokens with which the device may send now, newest first; of every kind where `kind` is None."""
     unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
-    return Token.objects.filter(unexpired, device=device, kind=kind, revoked_at__isnull=True).order_by(
-        "-created_at", "-pk"
-    )
+    found = Token.objects.filter(unexpired, device=device, revoked_at__isnull=True)
+    if kind is not None:
+        found = found.filter(kind=kind)
+    return found.order_by("-created_at", "-pk")
 
 
 def issue_device_token(

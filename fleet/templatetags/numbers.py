@@ -32,6 +32,12 @@ def points(difference: float | None, digits: int = 1) -> str:
 
 
 @register.filter
+def signed(value: float | None, digits: int = 1) -> str:
+    """3.24 -> +3.2, with a real minus sign; 0 has none."""
+    return DASH if value is None else signed_percent(value / 100, digits).removesuffix(" %")
+
+
+@register.filter
 def short(count: float | None) -> str:
     """1284211 -> 1.28 M."""
     if count is None:

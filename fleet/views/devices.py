@@ -1,21 +1,25 @@
 """Devices: the list with its filters, one device, and what people do to devices."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from fleet import page
 from fleet.actors import Actor
 from fleet.exceptions import DomainError, InvalidInput
 from fleet.models import Device, DeviceGroup
+from fleet.qr import qr_code
 from fleet.scopes import scopes_of_user
+from fleet.selectors.access import state_of
 from fleet.services import devices as service
 from fleet.services import labels
+from fleet.services.tokens import live_tokens
 
 # What each action means for the device, shown before it is done.
 CONSEQUENCES = {
@@ -64,7 +68,8 @@ def device(request: HttpRequest, serial: str) -> HttpResponse:
         {"name": name, "verb": CONSEQUENCES[name][0], "text": CONSEQUENCES[name][1], "destructive": name in DESTRUCTIVE}
         for name in service.allowed_actions(found)
     ]
-    state = page.context(request, now=timezone.now())
+    now = timezone.now()
+    state = page.context(request, now=now, stage_of={"device": found.serial})
     return render(
         request,
         "fleet/device.html",
@@ -72,11 +77,28 @@ def device(request: HttpRequest, serial: str) -> HttpResponse:
             **state,
             "query": page.query(request.GET, state["range"], device=found.serial),
             "device": found,
+            "site_zone": found.region.timezone,
+            "tokens": [(token, state_of(token, now)) for token in live_tokens(found, now, kind=None)],
+            "code": qr_code(request.build_absolute_uri(request.path)),
             "actions": actions if may_act else [],
             "behind": found.behind.order_by("serial")[:50],
             "crumbs": [("Devices", reverse("fleet:devices")), (found.serial, None)],
         },
     )
+
+
+@login_required
+@require_GET
+def sticker(request: HttpRequest, serial: str) -> HttpResponse:
+    """A sticker for the housing: whoever scans it stands on the device's page."""
+    found = get_object_or_404(Device.objects.select_related("hardware_target", "region"), serial=serial)
+    address = request.build_absolute_uri(reverse("fleet:device", args=[found.serial]))
+    crumbs = [
+        ("Devices", reverse("fleet:devices")),
+        (found.serial, reverse("fleet:device", args=[found.serial])),
+        ("Sticker", None),
+    ]
+    return render(request, "fleet/sticker.html", {"device": found, "code": qr_code(address), "crumbs": crumbs})
 
 
 @page.needs_scope("fleet:write")
@@ -102,11 +124,13 @@ def act(request: HttpRequest, serial: str) -> HttpResponse:
 @require_POST
 def tag(request: HttpRequest) -> HttpResponse:
     """Put the ticked devices into a group, or take them out."""
-    slug = request.POST.get("tag", "").strip()
-    chosen = list(Device.objects.filter(serial__in=request.POST.getlist("serial")))
-    back = request.POST.get("back", "")
-    if not url_has_allowed_host_and_scheme(back, allowed_hosts=None):
-        back = reverse("fleet:devices")
+    return tag_devices(request, list(Device.objects.filter(serial__in=request.POST.getlist("serial"))))
+
+
+def tag_devices(request: HttpRequest, chosen: Sequence[Device]) -> HttpResponse:
+    """Put devices into the group that the form names, or take them out; then go back to the list."""
+    slug, reason = request.POST.get("tag", "").strip(), request.POST.get("reason", "").strip()
+    back = page.safe_address(request, request.POST.get("back", ""), reverse("fleet:devices"))
     now, actor = timezone.now(), Actor.of_user(request.user)
     remove = request.POST.get("how") == "remove"
     try:
@@ -114,11 +138,12 @@ def tag(request: HttpRequest) -> HttpResponse:
             raise InvalidInput({"serial": "No device was ticked."})
         group = labels.ensure_label(DeviceGroup, slug, actor=actor, now=now)
         entered, left = service.change_group(
-            group, add=[] if remove else chosen, remove=chosen if remove else [], actor=actor, now=now
+            group, add=[] if remove else chosen, remove=chosen if remove else [], actor=actor, now=now, reason=reason
         )
     except DomainError as refusal:
         messages.error(request, f"Nothing was changed: {refusal}")
     else:
         done = f"{left} taken out of" if remove else f"{entered} put into"
-        messages.success(request, f"{done} {group.slug}; {len(chosen) - entered - left} were so already.")
+        already = len(chosen) - entered - left
+        messages.success(request, f"{done} {group.slug}{f'; {already} were so already' if already else ''}.")
     return redirect(back)

@@ -137,6 +137,10 @@
     const shown = new Date(`${wallClock(guess).replace(" ", "T")}Z`);
     return new Date(guess.getTime() - (shown.getTime() - guess.getTime()));
   }
+  // 2 Mar 12:00
+  function shortClock(value) {
+    return formatter({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(value)).replace(",", "");
+  }
   function ago(value) {
     const seconds = Math.round((Date.now() - new Date(value)) / 1000);
     const size = Math.abs(seconds);
@@ -148,7 +152,8 @@
     for (const node of scope.querySelectorAll("time[data-time]")) {
       const full = wallClock(node.dateTime);
       const name = zone() ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
-      node.textContent = node.dataset.time === "ago" ? ago(node.dateTime) : full.slice(0, 16);
+      node.textContent = node.dataset.time === "ago" ? ago(node.dateTime)
+        : node.dataset.time === "short" ? shortClock(node.dateTime) : full.slice(0, 16);
       node.title = `${full} ${name}`;
     }
   }

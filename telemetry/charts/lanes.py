@@ -18,16 +18,18 @@ from telemetry.charts.figure import (
     time_axis,
 )
 
-GAP_BETWEEN = 0.034
+GAP_BETWEEN = 0.03
 # Share of the height that each lane takes.
 HEIGHTS = {
-    "releases": 0.06,
-    "events": 0.13,
-    "latency": 0.25,
-    "temperature": 0.18,
-    "energy": 0.18,
-    "memory": 0.14,
-    "losses": 0.06,
+    "releases": 0.05,
+    "events": 0.12,
+    "latency": 0.22,
+    "temperature": 0.15,
+    "energy": 0.15,
+    "memory": 0.1,
+    "queue": 0.1,
+    "clock": 0.035,
+    "losses": 0.035,
 }
 TITLES = {
     "releases": "release",
@@ -36,7 +38,17 @@ TITLES = {
     "temperature": "°C",
     "energy": "mJ / inference",
     "memory": "memory, MB",
+    "queue": "queue depth",
+    "clock": "clock",
     "losses": "gaps",
+}
+# Lanes of bands alone, without a value axis.
+BANDS = ("releases", "clock", "losses")
+# What the clock did in a stretch, its colour, and the words for it.
+CLOCK = {
+    "synced": ("--pass", 0.4, "synchronised"),
+    "unsynced": ("--hold", 0.6, "not synchronised"),
+    "corrected": ("--fail", 0.6, "times corrected by minutes"),
 }
 SYMBOLS = {"info": "circle", "debug": "circle", "warning": "triangle-up", "error": "diamond", "critical": "x"}
 TOKENS = {"info": "--series-7", "debug": "--series-7", "warning": "--hold", "error": "--fail", "critical": "--fail"}
@@ -54,12 +66,22 @@ class Event:
 
 
 @dataclass(frozen=True)
+class CohortBand:
+    """What devices of a cohort did, step by step: 5th percentile, median and 95th percentile over the devices."""
+
+    lower: Sequence[float]
+    median: Sequence[float]
+    upper: Sequence[float]
+
+
+@dataclass(frozen=True)
 class DeviceLanes:
     """What there is to draw; arrays of one length on `times`, NaN where nothing was measured.
 
     latency_p50, latency_p95, latency_p99 in ms; temperature in °C; energy in mJ per inference; memory in MB; queue in
-    inferences. `silences` are stretches without a record, `losses` what the ledger knows to be missing. `cohort` holds
-    the names of `values` for devices like this one.
+    inferences. `silences` are stretches without a record, `losses` what the ledger knows to be missing, `clock`
+    stretches labelled with one of CLOCK. `cohort` holds, by names of `values`, what devices like this one did: the 5th
+    and 95th percentile of the devices and their median.
     """
 
     times: Sequence[datetime]
@@ -69,7 +91,8 @@ class DeviceLanes:
     throttled: Sequence[Span] = ()
     silences: Sequence[Span] = ()
     losses: Sequence[Span] = ()
-    cohort: dict[str, Sequence[float]] = field(default_factory=dict)
+    clock: Sequence[Span] = ()
+    cohort: dict[str, CohortBand] = field(default_factory=dict)
     cohort_label: str = ""
 
 
@@ -82,17 +105,18 @@ def device_lanes(lanes: DeviceLanes, *, start: datetime, end: datetime, footing:
     times = instants(lanes.times)
     _draw_releases(lanes.releases, start, end, domains["releases"], shapes, notes)
     data.append(_events(lanes.events))
-    data += _latency(times, lanes.values)
-    for name, index in (("temperature", 1), ("energy", 0), ("memory", 6)):
-        data.append(_line(times, lanes.values.get(name, ()), name, colour(index), lane=name))
     for name, cohort_name in (("latency", "latency_p95"), ("temperature", "temperature"), ("energy", "energy")):
         if cohort_name in lanes.cohort:
-            label = f"{cohort_name.replace('latency_', '')} of {lanes.cohort_label}"
-            dashed = {"dash": "dash", "color": "var(--axis)", "width": 1.5}
-            data.append({**_line(times, lanes.cohort[cohort_name], label, "", lane=name), "line": dashed})
+            data += _cohort(times, lanes.cohort[cohort_name], cohort_name.replace("latency_", ""), lane=name)
+    data += _latency(times, lanes.values)
+    for name, index in (("temperature", 1), ("energy", 0), ("memory", 6), ("queue", 6)):
+        data.append(_line(times, lanes.values.get(name, ()), name, colour(index), lane=name))
     for span in lanes.throttled:
         shapes.append(_band(span, domains["temperature"], "--hold", 0.22))
         shapes.append(_band(span, domains["latency"], "--hold", 0.1))
+    for span in lanes.clock:
+        token, alpha, _ = CLOCK[span.label]
+        shapes.append(_band(span, domains["clock"], token, alpha))
     for span in lanes.silences:
         shapes.append(_band(span, domains["losses"], "--no-data", 0.45))
     for span in lanes.losses:
@@ -131,12 +155,12 @@ def _axes() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
             "zeroline": False,
             "nticks": 4,
         }
-        if name in ("releases", "losses"):
+        if name in BANDS:
             axis |= {"range": [0, 1], "showticklabels": False, "showgrid": False, "fixedrange": True}
         elif name == "events":
             axis |= {"type": "category", "showgrid": True, "fixedrange": True, "tickfont": {"size": 10}}
             axis["ticklabelposition"] = "inside"
-        elif name in ("latency", "energy"):
+        elif name in ("latency", "energy", "queue"):
             axis["rangemode"] = "tozero"
         axes["yaxis" if place == 0 else f"yaxis{place + 1}"] = axis
     return axes, domains
@@ -171,6 +195,14 @@ def _latency(times: Sequence[str], values: dict[str, Sequence[float]]) -> list[d
         {**_line(times, p95, "p95", "", lane="latency"), "line": {"color": colour(0), "width": 2.25}},
         {**_line(times, p99, "p99", "", lane="latency"), "line": {**thin, "dash": "dot"}},
     ]
+
+
+def _cohort(times: Sequence[str], band: CohortBand, name: str, *, lane: str) -> list[dict[str, Any]]:
+    """The cohort behind the device: where nine of ten of its devices are, and its median."""
+    lower, upper = numbers(band.lower), numbers(band.upper)
+    fill = {**filled_between(times, lower, upper, "var(--axis) / 0.16"), "yaxis": _axis_of(lane)}
+    dashed = {"dash": "dash", "color": "var(--axis)", "width": 1.5}
+    return [fill, {**_line(times, band.median, f"{name}, median of the cohort", "", lane=lane), "line": dashed}]
 
 
 def _events(events: Sequence[Event]) -> dict[str, Any]:
@@ -236,7 +268,12 @@ def _band(span: Span, domain: tuple[float, float], token: str, alpha: float) -> 
 
 
 def _title_of(name: str, lanes: DeviceLanes) -> str:
-    """The name of a lane; that of gaps says in words what is in it."""
+    """The name of a lane; those of bands alone say in words what is in them."""
+    if name == "clock":
+        seen = [words for kind, (_, _, words) in CLOCK.items() if any(span.label == kind for span in lanes.clock)]
+        return f"clock: {', '.join(seen) or 'not known'}"
+    if name == "latency" and lanes.cohort:
+        return f"{TITLES[name]}, and {lanes.cohort_label}"
     if name != "losses":
         return TITLES[name]
     parts = [
@@ -259,4 +296,8 @@ def _table(lanes: DeviceLanes) -> Table:
     columns = ["Time", "p50 ms", "p95 ms", "p99 ms", "°C", "mJ", "MB", "Queue"]
     missing = [float("nan")] * len(lanes.times)
     series = [lanes.values.get(name, missing) for name in names]
+    for name, title in (("latency_p95", "p95 ms"), ("temperature", "°C"), ("energy", "mJ")):
+        if name in lanes.cohort:
+            columns.append(f"{title}, cohort median")
+            series.append(lanes.cohort[name].median)
     return Table(columns, [(moment, *values) for moment, *values in zip(lanes.times, *series, strict=True)])

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from fleet.exceptions import InvalidInput
 from fleet.models import Device
 from telemetry.charts import Chart, Span
-from telemetry.charts.lanes import DeviceLanes, Event, device_lanes
+from telemetry.charts.lanes import CohortBand, DeviceLanes, Event, device_lanes
 from telemetry.metrics import METRICS
 from telemetry.models import Batch, DeviceLatest, QuarantinedRecord, RequestReject
+from telemetry.selectors.cohort_band import CohortBands, cohort_bands
 from telemetry.selectors.completeness import completeness
 from telemetry.selectors.device_table import device_rows
 from telemetry.selectors.events import events as list_events
 from telemetry.selectors.fleet_state import cells
-from telemetry.selectors.selection import Selection
 from telemetry.selectors.series import metric_series
 from telemetry.selectors.timeline import device_timeline
+from telemetry.store.events import ClockRow, counter_rates
 from telemetry.views.panels import panel
 from telemetry.views.question import Question, figure
 
 EVENTS_LISTED = 50
+# A clock that had to be put right by so much was not just drifting.
+LARGE_OFFSET_MS = 120_000.0
 _LANES = (("temperature", "mean"), ("energy", "mean"), ("memory", "mean"), ("queue_depth", "mean"))
 
 
@@ -80,7 +85,8 @@ def lanes(question: Question) -> Chart:
         if series.groups:
             values["queue" if name == "queue_depth" else name] = series.groups[0].values[statistic]
     found = device_timeline(device, **span)
-    cohort, label = _cohort(device, question, span) if question.params.get("cohort") == "1" else ({}, "")
+    compared = question.params.get("cohort") == "1"
+    others = cohort_bands(device, **span) if compared else None
     picture = DeviceLanes(
         times=latency.times,
         values=values,
@@ -92,10 +98,12 @@ def lanes(question: Question) -> Chart:
         throttled=[Span(one.start, one.end) for one in found.throttled],
         silences=[Span(one.start, one.end) for one in found.silences],
         losses=[Span(one.start, max(one.end, one.start + question.step)) for one in found.losses],
-        cohort=cohort,
-        cohort_label=label,
+        clock=clock_stretches(found.clock, question.step),
+        cohort={name: CohortBand(*rows) for name, rows in others.bands.items()} if others else {},
+        cohort_label=f"others like it ({others.devices})" if others else "",
     )
-    footing = question.footing(count=latency.count, resolution=latency.step)
+    notes = [_about(others, device)] if others else []
+    footing = question.footing(count=latency.count, resolution=latency.step, notes=notes)
     return device_lanes(picture, start=question.range.start, end=question.range.end, footing=footing)
 
 
@@ -111,19 +119,38 @@ def _device(question: Question) -> Device:
     return found
 
 
-def _cohort(device: Device, question: Question, span: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The same figures of all devices of the same hardware target and workload."""
-    latest = DeviceLatest.objects.filter(device=device).select_related("workload").order_by("-last_seen_at").first()
-    selection = Selection(
-        workload_id=latest.workload_id if latest else None, hardware_target_ids=(device.hardware_target_id,)
-    )
-    values: dict[str, Any] = {}
-    for name, key, quantiles, stats in (
-        ("latency", "p95", (0.95,), ()),
-        ("temperature", "mean", (), ("mean",)),
-        ("energy", "mean", (), ("mean",)),
-    ):
-        series = metric_series(selection, METRICS[name], quantiles=quantiles, stats=stats, **span)
-        if series.groups:
-            values["latency_p95" if name == "latency" else name] = series.groups[0].values[key]
-    return values, f"all {device.hardware_target.slug}"
+def _about(others: CohortBands, device: Device) -> str:
+    """What the grey band and the dashed line are, in words."""
+    whom = f"the {others.of} other devices of its workload on {device.hardware_target.slug}"
+    if not others.bands:
+        return f"no cohort to compare with: {whom} are too few"
+    drawn = f"{others.devices} drawn from " if others.devices < others.of else ""
+    return f"dashed: median of {drawn}{whom}; grey: 5 to 95 % of them"
+
+
+def clock_stretches(rows: Sequence[ClockRow], step: timedelta) -> list[Span]:
+    """Stretches of one quality of the clock, neighbours joined; labels are those of telemetry.charts.lanes.CLOCK."""
+    stretches: list[Span] = []
+    for row in rows:
+        kind = "corrected" if row.offset_ms >= LARGE_OFFSET_MS else "synced" if row.synced == 1.0 else "unsynced"
+        if stretches and stretches[-1].label == kind and stretches[-1].end == row.time:
+            stretches[-1] = replace(stretches[-1], end=row.time + step)
+        else:
+            stretches.append(Span(row.time, row.time + step, kind))
+    return stretches
+
+
+@panel("telemetry/_counters_panel.html")
+def counters(question: Question) -> dict[str, Any]:
+    """What the device's cumulative counters rose by in the range."""
+    device = _device(question)
+    steps = counter_rates(device.pk, question.range.start, question.end, question.end - question.range.start)
+    totals: dict[str, list[float]] = {}
+    for step in steps:
+        total = totals.setdefault(step.name, [0.0, 0.0])
+        total[0] += step.delta
+        total[1] += step.seconds
+    rows = [
+        (name, delta, 3600 * delta / seconds if seconds else None) for name, (delta, seconds) in sorted(totals.items())
+    ]
+    return {"rows": rows, "device": device}

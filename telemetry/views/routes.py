@@ -2,15 +2,17 @@
 
 from django.urls import path
 
-from telemetry.views import budgets, device, energy, explore, figures, ingest, panels, status
+from telemetry.views import budgets, device, energy, explore, figures, ingest, panels, status, tagging
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
     path("panels/worst/", panels.worst, name="panel-worst"),
     path("panels/devices/", panels.devices, name="panel-devices"),
+    path("tag-devices/matching/", tagging.tag, name="devices-tag"),
     path("panels/release/", panels.release, name="panel-release"),
     path("panels/device/", device.now, name="panel-device"),
     path("panels/events/", device.events, name="panel-events"),
+    path("panels/counters/", device.counters, name="panel-counters"),
     path("ingest/", ingest.ingest, name="ingest"),
     path("status/", status.status, name="status"),
     path("panels/status/", status.panel, name="panel-status"),

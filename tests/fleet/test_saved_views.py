@@ -63,9 +63,7 @@ def test_only_the_owner_and_administrators_change_a_shared_view(browser_client, 
     assert not SavedView.objects.exists()
 
 
-@pytest.mark.parametrize(
-    "back", ["//elsewhere.example/x", "https://else.example/", "/api/v1/devices", "/nowhere/"]
-)
+@pytest.mark.parametrize("back", ["//elsewhere.example/x", "https://else.example/", "/api/v1/devices", "/nowhere/"])
 def test_a_view_never_leads_out_of_the_pages(browser_client, cast, back):
     save(browser_client(cast.engineer), back=back)
     assert not SavedView.objects.exclude(path="/").exists()

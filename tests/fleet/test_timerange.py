@@ -64,3 +64,28 @@ def test_a_range_that_makes_no_sense_is_refused_by_the_field_that_is_wrong(start
     with pytest.raises(InvalidInput) as refused:
         timerange.parse(start, end, now=NOW)
     assert list(refused.value.errors) == [field]
+
+
+def test_zooming_keeps_a_relative_range_relative_and_grows_another_on_both_sides():
+    day = timerange.parse("-24h", None, now=NOW)
+    assert (day.wider, day.narrower) == (("-48h", None), ("-12h", None))
+    assert timerange.parse("-1h", None, now=NOW).narrower == ("-30m", None)
+    pinned = timerange.parse("2026-03-01T10:00:00Z", "2026-03-01T12:00:00Z", now=NOW)
+    assert pinned.wider == ("2026-03-01T09:00:00Z", "2026-03-01T13:00:00Z")
+    assert pinned.narrower == ("2026-03-01T10:30:00Z", "2026-03-01T11:30:00Z")
+
+
+def test_zooming_stops_at_the_shortest_and_the_longest_range():
+    assert timerange.parse("-1m", None, now=NOW).narrower == ("-1m", None)
+    longest = timerange.parse("-1098d", None, now=NOW)
+    assert timerange.parse(*longest.wider, now=NOW).length <= timerange.LONGEST
+
+
+def test_a_zone_is_utc_local_site_or_a_name_and_nothing_else():
+    assert not any(timerange.bad_zone(text) for text in (None, "", "utc", "local", "site", "Europe/Helsinki"))
+    assert timerange.bad_zone("Middle/Earth").startswith("tz:")
+
+
+def test_one_hour_is_the_last_hour():
+    assert timerange.parse("-1h", None, now=NOW).label == "Last hour"
+    assert timerange.parse("-336h", None, now=NOW).label == "Last 14 days"

@@ -157,3 +157,37 @@ def test_no_page_has_inline_scripts_or_handlers(browser_client, cast, orin):
     ):
         text = client.get(address).content.decode()
         assert "<script>" not in text and " onclick=" not in text, address
+
+
+def test_a_zone_that_does_not_exist_is_said_in_place(browser_client, cast):
+    text = browser_client(cast.engineer).get("/audit/", {"tz": "Middle/Earth"}).content.decode()
+    assert "tz: “Middle/Earth” is neither utc" in text
+
+
+def test_a_page_narrowed_to_a_region_knows_the_time_of_its_site(browser_client, cast, orin):
+    cast.north.timezone = "Europe/Helsinki"
+    cast.north.save()
+    client = browser_client(cast.engineer)
+    assert 'data-site-zone="Europe/Helsinki"' in client.get("/devices/orin-0001/").content.decode()
+    assert 'data-site-zone="Europe/Helsinki"' in client.get("/", {"region": "eu-north"}).content.decode()
+    assert "data-site-zone" not in client.get("/").content.decode()
+
+
+def test_the_device_page_says_whether_a_token_is_live(browser_client, cast, orin, device_token):
+    client = browser_client(cast.engineer)
+    assert "None is live: it cannot send" in client.get("/devices/orin-0001/").content.decode()
+    key_id = device_token(orin).split("_")[1]
+    assert f"rdl_{key_id}_…" in client.get("/devices/orin-0001/").content.decode()
+
+
+def test_the_sticker_leads_to_the_page_of_the_device(browser_client, cast, orin):
+    text = browser_client(cast.engineer).get("/devices/orin-0001/sticker/").content.decode()
+    assert "http://testserver/devices/orin-0001/" in text and 'class="qr"' in text
+
+
+def test_this_stage_stands_on_pages_about_a_release_or_a_device_only(browser_client, cast, orin):
+    client = browser_client(cast.engineer)
+    assert "/this-stage/?device=orin-0001" in client.get("/devices/orin-0001/").content.decode()
+    assert "/this-stage/?release=4.2.0" in client.get("/", {"release": "4.2.0"}).content.decode()
+    assert f"release={cast.candidate.version}" in client.get(f"/releases/{cast.candidate.pk}/").content.decode()
+    assert "/this-stage/" not in client.get("/").content.decode()
