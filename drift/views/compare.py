@@ -182,14 +182,14 @@ def _named(workload: Workload, field: str, version: str) -> Release | None:
 
 
 def _newest(workload: Workload) -> Release | None:
-    """The release that arrived on a device last; else the newest one that has another before it."""
-    span = ReleaseSpan.objects.filter(workload=workload).select_related("release").order_by("-release__created_at")
-    found = span.first()
+    """The newest release that a device has reported; else the newest one."""
+    spans = ReleaseSpan.objects.filter(workload=workload).select_related("release")
+    found = spans.order_by("-release__created_at", "-release").first()
     return found.release if found else _releases(workload).first()
 
 
 def _releases(workload: Workload | None):
-    return Release.objects.filter(workload=workload).exclude(status=Release.Status.DRAFT).order_by("-created_at")
+    return Release.objects.filter(workload=workload).exclude(status=Release.Status.DRAFT).order_by("-created_at", "-pk")
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -9,7 +9,7 @@
   const icons = root.dataset.icons;
   const answers = new WeakMap();
   const config = { displaylogo: false, responsive: true, scrollZoom: false,
-    modeBarButtonsToRemove: ["pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] };
+    modeBarButtonsToRemove: ["sendChartToCloud", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] };
   const touch = window.matchMedia("(pointer: coarse)");
   const narrow = window.matchMedia("(max-width: 39.99rem)");
 
@@ -55,7 +55,7 @@
       margin: { l: 56, r: 16, t: 52, b: 40 },
       legend: { orientation: "h", x: 0, y: 1, yref: "container", yanchor: "top", font: { size: 12, color: "var(--ink-2)" }, itemwidth: 34, traceorder: "normal" },
       hoverlabel: { bgcolor: "var(--surface)", bordercolor: "var(--line-strong)", font: { color: "var(--ink)", size: 12, family: getComputedStyle(document.body).fontFamily }, align: "left" },
-      modebar: { orientation: "h" },
+      modebar: { orientation: "h", bgcolor: "rgba(0,0,0,0)" },
     } });
   }
 
