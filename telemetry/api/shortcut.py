@@ -101,8 +101,13 @@ class _RequestMetrics:
 
     def __init__(self) -> None:
         metrics = Metrics.get_instance()
-        self._transports = metrics.requests_by_transport
-        self._by_view = metrics.requests_by_view_transport_method
+        self._by_transport = {
+            transport: (
+                metrics.requests_by_transport.labels(transport=transport),
+                metrics.requests_by_view_transport_method.labels(view=_VIEW, transport=transport, method="POST"),
+            )
+            for transport in ("http", "https")
+        }
         self._counters = [
             metrics.requests_total,
             metrics.responses_total,
@@ -119,10 +124,7 @@ class _RequestMetrics:
 
     def count(self, environ: Environ, received: int, sent: int, seconds: float) -> None:
         """Count one request."""
-        transport = "https" if _is_secure(environ) else "http"
-        self._transports.labels(transport=transport).inc()
-        self._by_view.labels(view=_VIEW, transport=transport, method="POST").inc()
-        for counter in self._counters:
+        for counter in (*self._counters, *self._by_transport["https" if _is_secure(environ) else "http"]):
             counter.inc()
         for latency in self._latencies:
             latency.observe(seconds)

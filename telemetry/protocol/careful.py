@@ -22,7 +22,8 @@ _ANY = msgspec.json.Decoder()
 
 def holds_nul(raw: bytes) -> bool:
     """Whether JSON text holds an escaped NUL character, which no text column of the database can store."""
-    return b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b"")
+    # the search for a single byte is far the fastest
+    return b"\\" in raw and b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b"")
 
 
 def decode_by_parts(body: bytes) -> Decoded:

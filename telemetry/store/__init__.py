@@ -4,6 +4,7 @@ from telemetry.store.connection import copy_rows, microseconds, moment
 from telemetry.store.counters import count_up
 from telemetry.store.ingesting import (
     Booked,
+    batch_transaction,
     book_batch,
     copy_tables,
     extend_release_span,
@@ -35,6 +36,7 @@ __all__ = [
     "add_stale",
     "add_to_cohorts",
     "batch_losses",
+    "batch_transaction",
     "book_batch",
     "cohort_rollups",
     "copy_rows",

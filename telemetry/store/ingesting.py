@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -38,6 +39,32 @@ def find_sender(key_id: str, now: datetime, *, noted_since: datetime) -> tuple[s
     Also None where the use of the token was not noted since that time.
     """
     return _execute("find_sender", {"key_id": key_id, "now": now, "noted_since": noted_since}, prepare=True)
+
+
+@contextmanager
+def batch_transaction() -> Iterator[None]:
+    """A transaction, begun and ended with less ado than Django's `atomic`; inside another one, a part of it.
+
+    Django must not be asked to call something on commit in it, for where it is the outermost it knows nothing of it.
+    """
+    connection = connections[router.db_for_write(Context)]
+    if connection.in_atomic_block:
+        with transaction.atomic(connection.alias):
+            yield
+        return
+    connection.ensure_connection()
+    pgconn = connection.connection.pgconn
+    with DatabaseErrorWrapper(connection):
+        _feed(pgconn, b"BEGIN")
+        try:
+            yield
+            # `copy_tables` may have committed
+            if pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                _feed(pgconn, b"COMMIT")
+        except BaseException:
+            if pgconn.status == pq.ConnStatus.OK and pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                _feed(pgconn, b"ROLLBACK")
+            raise
 
 
 def book_batch(parameters: Mapping[str, Any]) -> Booked | None:
@@ -92,23 +119,22 @@ def copy_tables(tables: Sequence[tuple[str, Sequence[Field], int]], *, and_commi
     """COPY rows, given as columns, into one table after the other: (table, its fields, n > 0 rows) each.
 
     All COPY statements go to the server as one query and are fed in turn, through libpq itself: of a small batch's time
-    the better part would otherwise be spent between the statements. With `and_commit` the COMMIT of a transaction that
-    is no part of another goes along as well, so nothing may follow; Django's own then finds nothing left to do.
+    the better part would otherwise be spent between the statements. With `and_commit` the COMMIT of `batch_transaction`
+    goes along as well, so nothing may follow.
     """
     streams = [(table, *copy_stream(fields, n)) for table, fields, n in tables]
     if not streams:
         return
     connection = connections[router.db_for_write(Context)]
     statements = [_copy_statement(table, tuple(names)) for table, names, _ in streams]
-    # an atomic block inside another leaves an entry here, be it None
-    if and_commit and not connection.savepoint_ids:
+    if and_commit and not connection.in_atomic_block:
         statements.append("COMMIT")
     with DatabaseErrorWrapper(connection):
         _feed(connection.connection.pgconn, "; ".join(statements).encode(), [stream for _, _, stream in streams])
 
 
-def _feed(pgconn: pq.abc.PGconn, statements: bytes, streams: Sequence[bytes]) -> None:
-    """Run statements in an open transaction, of which the first are COPYs, and give those their streams in turn."""
+def _feed(pgconn: pq.abc.PGconn, statements: bytes, streams: Sequence[bytes] = ()) -> None:
+    """Run statements; those that are COPYs get the streams in turn."""
     pgconn.send_query(statements)
     waiting = iter(streams)
     failed = None
@@ -157,11 +183,12 @@ def _copy_statement(table: str, names: tuple[str, ...]) -> str:
 
 def _as_text(value: Any) -> str | None:
     """A value as PostgreSQL reads it from text."""
-    if value is None or isinstance(value, str):
+    kind = type(value)
+    if value is None or kind is str:
         return value
-    if isinstance(value, bytes):
+    if kind is bytes:
         return f"\\x{value.hex()}"
-    if isinstance(value, list):
+    if kind is list:
         return f"{{{','.join(map(str, value))}}}"
     # numbers, booleans and times read back as they print
     return str(value)

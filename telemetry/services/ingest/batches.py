@@ -8,6 +8,7 @@ counters are the device's own.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -81,6 +82,7 @@ class _Work:
     minutes: list[Partials] = field(default_factory=list)
     cells: list[Partials] = field(default_factory=list)
     latest: Latest = field(default_factory=Latest)
+    remember: Callable[[], None] | None = None
 
     @property
     def received_us(self) -> int:
@@ -98,10 +100,13 @@ def take_batch(device: Sender, received: Received) -> dict[str, Any]:
     work = _prepare(device.pk, received)
     reply = _reply(work)
     parameters = _ledger_row(work, digest, reply)
-    with transaction.atomic():
+    with store.batch_transaction():
         booked = store.book_batch(parameters)
         if booked is not None:
             _write(work, booked)
+    if work.remember is not None:
+        # only what is committed may be remembered, and this may have been a part of a transaction
+        transaction.on_commit(work.remember)
     if booked is None:
         reply = _repeated(device.pk, envelope.boot_id, envelope.batch_seq, digest)
     return reply | {
@@ -273,7 +278,7 @@ def _write_state_of_device(work: _Work) -> None:
     if context is None:
         store.touch_device(work.device_id, work.received.now)
     elif work.minutes:
-        follow_release(work.device_id, context, boot_id, *placed.span())
+        work.remember = follow_release(work.device_id, context, boot_id, *placed.span())
 
 
 def _quarantined(work: _Work, batch_id: int) -> tuple[list[Field], int]:

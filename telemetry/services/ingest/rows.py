@@ -50,20 +50,28 @@ def partial_fields(
     table: str, parts: Sequence[Partials], *, device_id: int, context_id: int, batch_id: int
 ) -> list[Field]:
     """Rows of `device_minute` or `device_cell` from one or more sets of partials."""
+    bucket_us, values = parts[0].bucket_us, parts[0].values
+    if len(parts) > 1:
+        bucket_us = np.concatenate([part.bucket_us for part in parts])
+        values = {name: _joined([part.values[name] for part in parts]) for name in values}
     fields = [
-        Field("bucket", "timestamptz", np.concatenate([part.bucket_us for part in parts])),
+        Field("bucket", "timestamptz", bucket_us),
         Field("device_id", "int4", device_id),
         Field("context_id", "int4", context_id),
         Field("batch_id", "int8", batch_id),
     ]
     for column in columns.TABLES[table][len(fields) :]:
-        values = [part.values[column.name] for part in parts]
-        if column.type == "bytea":
-            fields.append(Field(column.name, "bytea", [packed for part in values for packed in part]))
-            continue
-        joined = values[0] if len(values) == 1 else np.concatenate(values)
-        fields.append(Field(column.name, column.type, joined, np.isnan(joined) if column.nullable else None))
+        value = values[column.name]
+        null = np.isnan(value) if column.nullable and column.type != "bytea" else None
+        fields.append(Field(column.name, column.type, value, null))
     return fields
+
+
+def _joined(values: Sequence[NDArray | Sequence[bytes | None]]) -> NDArray | list[bytes | None]:
+    """One column of several sets of partials: numbers, or packed histograms."""
+    if isinstance(values[0], np.ndarray):
+        return np.concatenate(values)
+    return [packed for part in values for packed in part]
 
 
 def event_fields(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from django.db import transaction
+from functools import partial
 
 from telemetry import store
 from telemetry.services.contexts import KnownContext
@@ -25,15 +25,17 @@ class _Span:
 _spans: dict[tuple[int, int], _Span] = {}
 
 
-def follow_release(device_id: int, context: KnownContext, boot_id: str, first: datetime, last: datetime) -> None:
-    """Note that the device ran the context's release from `first` to `last`.
+def follow_release(
+    device_id: int, context: KnownContext, boot_id: str, first: datetime, last: datetime
+) -> Callable[[], None] | None:
+    """Note that the device ran the context's release from `first` to `last`; what to call once that is committed.
 
     What other processes wrote meanwhile is not known here; that costs at most a further write, or a minute's delay.
     """
     key = (device_id, context.workload_id)
     span = _spans.get(key)
     if span and span.release_id == context.release_id and span.first <= first and last <= span.last + _RESOLUTION:
-        return
+        return None
     start, end = store.extend_release_span(
         device_id=device_id,
         workload_id=context.workload_id,
@@ -42,8 +44,7 @@ def follow_release(device_id: int, context: KnownContext, boot_id: str, first: d
         start=first,
         end=last,
     )
-    # Only what is committed may be remembered.
-    transaction.on_commit(lambda: _remember(key, _Span(context.release_id, start, end)))
+    return partial(_remember, key, _Span(context.release_id, start, end))
 
 
 def _remember(key: tuple[int, int], span: _Span) -> None:
