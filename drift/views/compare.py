@@ -184,7 +184,7 @@ def _named(workload: Workload, field: str, version: str) -> Release | None:
 def _newest(workload: Workload) -> Release | None:
     """The newest release that a device has reported; else the newest one."""
     spans = ReleaseSpan.objects.filter(workload=workload).select_related("release")
-    found = spans.order_by("-release__created_at", "-release").first()
+    found = spans.order_by("-release__created_at", "-release_id").first()
     return found.release if found else _releases(workload).first()
 
 
