@@ -33,9 +33,10 @@ api_patterns = [
     path("webhooks", WebhookViewSet.as_view({"get": "list", "post": "create"}), name="api-webhooks"),
     path(
         "webhooks/<str:reference>",
-        WebhookViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        WebhookViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
         name="api-webhooks-item",
     ),
+    path("webhooks/<str:reference>/ping", WebhookViewSet.as_view({"post": "ping"}), name="api-webhooks-ping"),
     path(
         "webhooks/<str:reference>/deliveries",
         WebhookViewSet.as_view({"get": "deliveries"}),

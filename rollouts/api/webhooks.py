@@ -6,6 +6,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fleet.api.fields import StrictSerializer
 from fleet.api.resources import Resource
 from fleet.openapi import READ, WRITE
 from rollouts.models import WebhookDelivery, WebhookEndpoint
@@ -45,6 +46,13 @@ class WebhookDeliverySerializer(serializers.ModelSerializer):
         ]
 
 
+class PauseInput(StrictSerializer):
+    """Whether a receiver hears of events."""
+
+    enabled = serializers.BooleanField()
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=4000)
+
+
 @extend_schema_view(
     list=extend_schema(responses={200: EndpointSerializer(many=True), **READ}),
     retrieve=extend_schema(responses={200: EndpointSerializer, **READ}),
@@ -56,6 +64,21 @@ class WebhookViewSet(Resource):
     queryset = WebhookEndpoint.objects.all()
     serializer_class = EndpointSerializer
     named_by = ("name",)
+
+    @extend_schema(request=PauseInput, responses={200: EndpointSerializer, **WRITE})
+    def partial_update(self, request: Request, reference: str) -> Response:
+        """Pause a receiver, or let it go on."""
+        rights.assert_manager(request.user)
+        endpoint, fields = self.get_object(), self.valid(PauseInput)
+        webhooks.set_enabled(endpoint, fields["enabled"], actor=self.actor, now=self.now, reason=fields["reason"])
+        return Response(EndpointSerializer(endpoint).data)
+
+    @extend_schema(request=None, responses={200: WebhookDeliverySerializer, **WRITE})
+    def ping(self, request: Request, reference: str) -> Response:
+        """Send a test message at once; the answer says what became of it."""
+        rights.assert_manager(request.user)
+        message = webhooks.ping(self.get_object(), by=request.user.username, now=self.now)
+        return Response(WebhookDeliverySerializer(message).data)
 
     @extend_schema(request=EndpointSerializer, responses={201: EndpointSerializer, **WRITE})
     def create(self, request: Request) -> Response:

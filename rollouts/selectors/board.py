@@ -1,5 +1,6 @@
 """The rollout board: stages by hardware lanes, each cell with its verdict in a word and a sentence."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -101,7 +102,11 @@ def gate_table(look: Look | None, hardware_target: str) -> list[dict[str, Any]]:
 
     Scalar metrics first, then shapes, then hard limits; each row has `kind`, `metric`, `title`, `verdict`, `reason`.
     """
-    entry = look.lane(hardware_target) if look else None
+    return table_of(look.lane(hardware_target) if look else None)
+
+
+def table_of(entry: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The gate table of a lane's entry in a look, as it stands in the database or in frozen evidence."""
     if entry is None:
         return []
     rows = [{"kind": "metric", "title": METRICS[row["metric"]].title, **row} for row in entry["metrics"]]

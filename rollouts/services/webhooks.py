@@ -12,9 +12,14 @@ from fleet.actors import Actor
 from fleet.exceptions import InvalidInput
 from fleet.services import audit
 from fleet.webhooks import SIGNATURE_HEADER, pause_after, post, sign
+from rollouts.machine import State
 from rollouts.models import Lane, WebhookDelivery, WebhookEndpoint
 
 MAX_ATTEMPTS = 12
+PING = "ping"
+Send = Callable[[str, bytes, Mapping[str, str]], str]
+# What an endpoint may ask to hear of, beside everything: every state that a lane can reach.
+EVENTS = tuple(f"lane.{state}" for state in State)
 
 
 @transaction.atomic
@@ -36,6 +41,56 @@ def create_endpoint(
         actor=actor, action="webhook.created", obj=endpoint, now=now, new={"name": name, "url": url, "events": events}
     )
     return endpoint
+
+
+@transaction.atomic
+def set_enabled(endpoint: WebhookEndpoint, enabled: bool, *, actor: Actor, now: datetime, reason: str = "") -> bool:
+    """Pause an endpoint or let it go on; returns whether that changed anything.
+
+    A paused endpoint gets no new message, and what waits for it waits until it goes on.
+    """
+    if not WebhookEndpoint.objects.filter(pk=endpoint.pk, enabled=not enabled).update(enabled=enabled):
+        return False
+    endpoint.enabled = enabled
+    action = "webhook.resumed" if enabled else "webhook.paused"
+    audit.record(
+        actor=actor,
+        action=action,
+        obj=endpoint,
+        now=now,
+        old={"enabled": not enabled},
+        new={"enabled": enabled},
+        reason=reason,
+    )
+    return True
+
+
+def ping(endpoint: WebhookEndpoint, *, by: str, now: datetime, send: Send = post) -> WebhookDelivery:
+    """Send a test message at once, signed like every other; what became of it stands in what is returned."""
+    message = WebhookDelivery.objects.create(
+        endpoint=endpoint,
+        event=PING,
+        payload={"event": PING, "at": now.isoformat(), "data": {"endpoint": endpoint.name, "asked_by": by}},
+        # A test is sent once: nobody is told of it hours later.
+        attempts=1,
+        next_attempt_at=now,
+        created_at=now,
+    )
+    error = send(endpoint.url, *_signed(message, now))
+    status = WebhookDelivery.Status.FAILED if error else WebhookDelivery.Status.SENT
+    sent_at = None if error else now
+    WebhookDelivery.objects.filter(pk=message.pk).update(status=status, sent_at=sent_at, last_error=error)
+    message.refresh_from_db()
+    return message
+
+
+def try_again(message: WebhookDelivery, *, actor: Actor, now: datetime) -> bool:
+    """Queue a message that failed for good once more; False where it has not failed."""
+    failed = WebhookDelivery.objects.filter(pk=message.pk, status=WebhookDelivery.Status.FAILED)
+    if not failed.update(status=WebhookDelivery.Status.PENDING, attempts=0, next_attempt_at=now):
+        return False
+    audit.record(actor=actor, action="webhook.retried", obj=message.endpoint, now=now, new={"message": message.pk})
+    return True
 
 
 @transaction.atomic
@@ -81,31 +136,30 @@ def enqueue(event: str, data: Mapping[str, Any], *, now: datetime) -> int:
     return len(messages)
 
 
-def send_due(
-    now: datetime, *, limit: int = 50, send: Callable[[str, bytes, Mapping[str, str]], str] = post
-) -> dict[str, int]:
+def send_due(now: datetime, *, limit: int = 50, send: Send = post) -> dict[str, int]:
     """Send what is due, oldest first. A message is claimed before it is sent, so two workers never send it at once."""
     counts = {"sent": 0, "failed": 0}
-    due = WebhookDelivery.objects.filter(status="pending", next_attempt_at__lte=now).order_by("id")
-    for message in due.select_related("endpoint")[:limit]:
+    due = WebhookDelivery.objects.filter(status="pending", next_attempt_at__lte=now, endpoint__enabled=True)
+    for message in due.select_related("endpoint").order_by("id")[:limit]:
         claimed = WebhookDelivery.objects.filter(
             pk=message.pk, status="pending", attempts=message.attempts, next_attempt_at=message.next_attempt_at
         ).update(attempts=message.attempts + 1, next_attempt_at=now + pause_after(message.attempts + 1))
         if not claimed:
             continue
-        body = json.dumps({"id": message.pk, **message.payload}, separators=(",", ":")).encode()
-        error = send(
-            message.endpoint.url,
-            body,
-            {
-                "Content-Type": "application/json",
-                "User-Agent": "Ridgeline",
-                SIGNATURE_HEADER: sign(message.endpoint.secret, int(now.timestamp()), body),
-            },
-        )
+        error = send(message.endpoint.url, *_signed(message, now))
         _note(message, error, now)
         counts["failed" if error else "sent"] += 1
     return counts
+
+
+def _signed(message: WebhookDelivery, now: datetime) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a message."""
+    body = json.dumps({"id": message.pk, **message.payload}, separators=(",", ":")).encode()
+    return body, {
+        "Content-Type": "application/json",
+        "User-Agent": "Ridgeline",
+        SIGNATURE_HEADER: sign(message.endpoint.secret, int(now.timestamp()), body),
+    }
 
 
 def _note(message: WebhookDelivery, error: str, now: datetime) -> None:

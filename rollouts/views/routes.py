@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rollouts.views import comparison, figures, listing, qualifications, rollout, stage_range
+from rollouts.views import comparison, decision, figures, listing, qualifications, rollout, stage_range, webhooks
 from rollouts.views.planning import pages as planning
 
 page_patterns = [
@@ -15,6 +15,11 @@ page_patterns = [
     path("rollouts/<int:pk>/starting/", rollout.starting, name="rollout-starting"),
     path("rollouts/<int:pk>/act/", rollout.act, name="rollout-act"),
     path("rollouts/<int:pk>/evidence/<int:evidence_id>/", rollout.evidence, name="rollout-evidence"),
+    path("decisions/<str:sha256>/", decision.decision, name="decision"),
+    path("decisions/<str:sha256>/replay/", decision.replay_now, name="decision-replay"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/<int:pk>/act/", webhooks.act, name="webhook-act"),
+    path("webhooks/messages/<int:pk>/retry/", webhooks.retry, name="webhook-retry"),
     path("qualifications/", qualifications.qualifications, name="qualifications"),
     path("panels/model-zoo/", qualifications.zoo_panel, name="panel-zoo"),
     path("panels/comparing-rollouts/", comparison.panel, name="panel-comparison"),

@@ -1,0 +1,77 @@
+"""The decision page: what was frozen is shown as it was, replayed on demand, with what came later beside it."""
+
+import pytest
+from django.utils import timezone
+
+from rollouts.machine import State
+from rollouts.models import Evidence
+from rollouts.services import deciding
+from tests.rollouts.conftest import actor_of, hash_of, sign_all
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def harmed(play, monkeypatch):
+    """A canary that costs 15 % more energy on one hardware target, after the product has seen it."""
+    game = play(faults={("4.2.0", "orin-nx-16"): {"energy": 1.15}}, per_target=14)
+    for _ in range(12):
+        game.pass_time()
+        if game.states()["orin-nx-16"] == State.ROLLBACK_RECOMMENDED:
+            break
+    monkeypatch.setattr(timezone, "now", lambda: game.now)
+    return game
+
+
+def test_a_decision_shows_gate_evidence_signatures_consequences_and_what_came_since(browser_client, cast, harmed):
+    shown = hash_of(harmed.lane("orin-nx-16"))
+    harmed.pass_time()
+    deciding.roll_back(
+        harmed.rollout, by=cast.manager, actor=actor_of(cast.manager), now=harmed.now, reason="Too much energy.",
+        hardware_target="orin-nx-16", evidence_hash=shown,
+    )  # fmt: skip
+    client = browser_client(cast.engineer)
+    text = client.get(f"/decisions/{shown}/").content.decode()
+    for words in ("Rollback recommended", shown, "Energy per inference", "Too much energy.", "Accepted by mara",
+                  "Since the decision", "Reverse plan", "n treated"):  # fmt: skip
+        assert words in text, words
+    assert text.count("hard limit error_rate:") <= 1
+    same = client.post(f"/decisions/{shown}/replay/").content.decode()
+    assert "The same" in same and "to the last digit" in same
+    address = f"/decisions/{shown}/"
+    assert address in client.get(f"/rollouts/{harmed.rollout.pk}/").content.decode()
+    assert address in client.get("/audit/").content.decode()
+
+
+def test_evidence_that_was_tampered_with_comes_out_different(browser_client, cast, harmed, monkeypatch):
+    shown = hash_of(harmed.lane("orin-nx-16"))
+    genuine = Evidence.objects.get(sha256=shown).body
+    monkeypatch.setattr(
+        "rollouts.views.decision._found",
+        lambda sha256: Evidence(
+            kind="recommendation", sha256=sha256, body=genuine.replace('"verdict":"fail"', '"verdict":"pass"')
+        ),
+    )
+    text = browser_client(cast.engineer).post(f"/decisions/{shown}/replay/").content.decode()
+    assert "Different" in text and "does not have the hash" in text
+
+
+def test_the_document_of_a_submission_shows_the_plan_and_who_signed(browser_client, cast, draft, make_fleet, now):
+    from rollouts.services import drafting
+
+    make_fleet(6)
+    rollout = draft(stages=[{"name": "canary", "share": 0.5, "required_roles": ["qa"]}])
+    evidence = drafting.submit(rollout, by=cast.manager, actor=actor_of(cast.manager), now=now)
+    sign_all(rollout, cast, now)
+    client = browser_client(cast.engineer)
+    text = client.get(f"/decisions/{evidence.sha256}/").content.decode()
+    for words in ("Start of lane-assist 4.2.0", "Looked at the numbers.", "Two points of accuracy"):
+        assert words in text, words
+    assert "holds no verdict" in client.post(f"/decisions/{evidence.sha256}/replay/").content.decode()
+    assert client.get(f"/decisions/{'0' * 64}/").status_code == 404
+
+
+def test_a_limit_is_listed_once_per_lane(harmed):
+    for lane in harmed.lane("orin-nx-16").run.look_rows.last().lanes:
+        names = [row["name"] for row in lane["hard_limits"]]
+        assert len(names) == len(set(names))
