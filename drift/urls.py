@@ -9,7 +9,7 @@ from drift.api.evaluations import EvaluationViewSet, FindingViewSet
 from drift.api.labels import AccuracyView, LabelRequestViewSet, LabelViewSet
 from drift.api.playbooks import PlaybookViewSet
 from drift.api.retrospectives import RetrospectiveViewSet
-from drift.views import alarms, board, compare, playbooks, retrospectives, watch
+from drift.views import alarms, board, compare, labels, playbooks, retrospectives, watch
 
 router = SimpleRouter(use_regex_path=False)
 router.register("alarms", AlarmViewSet, basename="alarm")
@@ -38,6 +38,11 @@ page_patterns = [
     path("compare/", compare.compare, name="compare"),
     path("panels/comparison/", compare.figures, name="panel-comparison"),
     path("panels/attribution/", compare.attribution, name="panel-attribution"),
+    path("labels/", labels.labels, name="labels"),
+    path("labels/draw/", labels.draw, name="label-draw"),
+    path("labels/import/", labels.import_csv, name="label-import"),
+    path("labels/<int:pk>/answer/", labels.answer, name="label-answer"),
+    path("panels/labels/", labels.queue, name="panel-labels"),
     path("retrospectives/", retrospectives.retrospectives, name="retrospectives"),
     path("retrospectives/new/", retrospectives.new, name="retrospective-new"),
     path("retrospectives/history/", retrospectives.history, name="retrospective-history"),

@@ -1,7 +1,7 @@
 """How often a release is right: from labels drawn at random, from weighted ones, and estimated without labels."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,9 @@ from drift.models import Label
 from drift.models.labels import Sampling
 from drift.stats.accuracy import (
     Accuracy,
+    CalibrationCheck,
     calibrate,
+    check_calibration,
     random_sample_accuracy,
     retraining_signal,
     unlabelled_accuracy,
@@ -33,19 +35,32 @@ class ReleaseAccuracy:
     random: Accuracy | None
     weighted: Accuracy | None
     unlabelled: Accuracy | None
+    # by hardware target, from random labels
+    targets: dict[str, Accuracy] = field(default_factory=dict)
+    # of the calibration learnt from other releases' labels, on this one's; None where there are too few of either
+    calibration: CalibrationCheck | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
             "release": self.release.version,
             **{name: _plain(getattr(self, name)) for name in ("random", "weighted", "unlabelled")},
+            "hardware_targets": {target: _plain(found) for target, found in self.targets.items()},
+            "calibration": (
+                asdict(self.calibration) | {"shown_to_be_off": self.calibration.shown_to_be_off}
+                if self.calibration
+                else None
+            ),
         }
 
 
 def accuracy_by_release(workload: Workload, *, start: datetime, end: datetime) -> list[ReleaseAccuracy]:
     """Every release of a workload that has labels or ran in [start, end), newest first."""
     labels = list(
-        Label.objects.filter(workload=workload, time__gte=start, time__lt=end).only(
+        Label.objects.filter(workload=workload, time__gte=start, time__lt=end)
+        .select_related("device__hardware_target")
+        .only(
+            "device__hardware_target__slug",
             "release_id",
             "device_id",
             "predicted_class",
@@ -62,15 +77,37 @@ def accuracy_by_release(workload: Workload, *, start: datetime, end: datetime) -
     )
     known = ran | {label.release_id for label in labels}
     releases = Release.objects.filter(pk__in=known).order_by("-created_at", "-pk")
-    return [
-        ReleaseAccuracy(
-            release,
-            random=_random([label for label in labels if label.release_id == release.pk]),
-            weighted=_weighted([label for label in labels if label.release_id == release.pk]),
-            unlabelled=_unlabelled(release, labels, start, end),
-        )
-        for release in releases.select_related("workload")
-    ]
+    return [_of_release(release, labels, start, end) for release in releases.select_related("workload")]
+
+
+def _of_release(release: Release, labels: Sequence[Label], start: datetime, end: datetime) -> ReleaseAccuracy:
+    own = [label for label in labels if label.release_id == release.pk]
+    slugs = sorted({label.device.hardware_target.slug for label in own})
+    by_target = {slug: _random([label for label in own if label.device.hardware_target.slug == slug]) for slug in slugs}
+    return ReleaseAccuracy(
+        release,
+        random=_random(own),
+        weighted=_weighted(own),
+        unlabelled=_unlabelled(release, labels, start, end),
+        targets={slug: found for slug, found in by_target.items() if found is not None},
+        calibration=_checked(release, labels),
+    )
+
+
+def _checked(release: Release, labels: Sequence[Label]) -> CalibrationCheck | None:
+    """Whether confidence means on this release what it meant on the others."""
+    known = [label for label in labels if label.sampling == Sampling.RANDOM and label.confidence is not None]
+    own = [label for label in known if label.release_id == release.pk]
+    others = [label for label in known if label.release_id != release.pk]
+    if min(len(own), len(others)) < MINIMUM_LABELS:
+        return None
+    learnt = calibrate(np.array([label.confidence for label in others]), _correct(others))
+    return check_calibration(
+        learnt,
+        np.array([label.confidence for label in own]),
+        _correct(own),
+        np.array([label.device_id for label in own]),
+    )
 
 
 def signal_between(reference: ReleaseAccuracy, current: ReleaseAccuracy) -> dict[str, str]:

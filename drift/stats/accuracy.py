@@ -147,6 +147,47 @@ def unlabelled_accuracy(calibrated_sum: Floats, n: NDArray[np.integer], *, confi
 
 
 @dataclass(frozen=True)
+class CalibrationCheck:
+    """What a calibration says of labelled inferences less what was true of them, with its interval over devices."""
+
+    difference: float
+    lower: float
+    upper: float
+    labels: int
+    devices: int
+
+    @property
+    def shown_to_be_off(self) -> bool:
+        """Whether the difference cannot be chance. Not shown is not the same as shown to hold: read the interval."""
+        return self.lower > 0.0 or self.upper < 0.0
+
+
+def check_calibration(
+    calibration: Calibration,
+    confidence: Floats,
+    correct: NDArray[np.bool_],
+    device: NDArray[np.integer],
+    *,
+    interval: float = 0.95,
+) -> CalibrationCheck | None:
+    """Hold a calibration against labels that it was not learnt from; arrays have shape (labels,).
+
+    The mean of (calibrated chance - right) with the variance of a ratio estimate clustered by device (see
+    `weighted_sample_accuracy`) and a t interval on devices - 1 degrees of freedom. None with fewer than two devices:
+    one device says nothing of others.
+    """
+    devices, index = np.unique(device, return_inverse=True)
+    if len(devices) < 2:
+        return None
+    gap = calibration.apply(confidence) - correct
+    mean = float(gap.mean())
+    residual = np.bincount(index, weights=gap - mean, minlength=len(devices))
+    variance = len(devices) / (len(devices) - 1) * float((residual**2).sum()) / len(gap) ** 2
+    half = float(stats.t.ppf(0.5 + interval / 2.0, len(devices) - 1)) * math.sqrt(variance)
+    return CalibrationCheck(mean, mean - half, mean + half, len(gap), len(devices))
+
+
+@dataclass(frozen=True)
 class RetrainingSignal:
     """Whether accuracy fell by more than is tolerated: "retrain", "watch" or "none", with the figures in words."""
 
@@ -154,7 +195,13 @@ class RetrainingSignal:
     reason: str
 
 
-def retraining_signal(reference: Accuracy, current: Accuracy, *, tolerated_drop: float = 0.02) -> RetrainingSignal:
+TOLERATED_DROP = 0.02
+"""A fall of accuracy that calls nobody."""
+
+
+def retraining_signal(
+    reference: Accuracy, current: Accuracy, *, tolerated_drop: float = TOLERATED_DROP
+) -> RetrainingSignal:
     """Compare two accuracies of the same kind by their intervals.
 
     Retrain when even the best reading of today (its upper bound) is below the worst reading of the reference less the

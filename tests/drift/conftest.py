@@ -66,7 +66,14 @@ def run_tasks_here():
 def make_story(cast, now, make_device):
     """Make the story: `make_story(energy={"orin-nx-16": 1.08})` lets the canary draw 8 % more on one target."""
 
-    def make(*, energy: dict[str, float] | None = None, per_arm: int = 8, hours: int = 10, seed: int = 7) -> Story:
+    def make(
+        *,
+        energy: dict[str, float] | None = None,
+        per_arm: int = 8,
+        hours: int = 10,
+        before: int = 48,
+        seed: int = 7,
+    ) -> Story:
         rng = np.random.default_rng(seed)
         old, new = make_context(cast.release, now), make_context(cast.candidate, now)
         start = now - timedelta(days=1)
@@ -76,11 +83,11 @@ def make_story(cast, now, make_device):
                 device = make_device(f"{target}-{index:02d}", target, "eu-north")
                 own = float(rng.lognormal(0, 0.1))
                 is_treated = index % 2 == 0
-                before = hourly(rng, start - 48 * HOUR, 48, 30, own=own)
+                earlier = hourly(rng, start - before * HOUR, before, 30, own=own)
                 after = hourly(rng, start, hours, 120, own=own)
                 if is_treated:
                     after.measures["energy"][:] *= (energy or {}).get(target, 1.0)
-                store_batch(device, old, before, seq=1, received_at=start)
+                store_batch(device, old, earlier, seq=1, received_at=start)
                 store_batch(device, new if is_treated else old, after, seq=2, received_at=start + hours * HOUR)
                 (treated if is_treated else control).append(device)
         return Story(treated, control, old, new, start, start + hours * HOUR, hours)

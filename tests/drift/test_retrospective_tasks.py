@@ -21,7 +21,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def story(make_story):
     """Twelve devices on one target and twelve on another, two hours of looks."""
-    return make_story(per_arm=6, hours=2)
+    return make_story(per_arm=6, hours=2, before=14)
 
 
 @pytest.fixture
