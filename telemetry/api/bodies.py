@@ -15,6 +15,20 @@ from telemetry.protocol import TooLarge
 # A body is read to its end up to here; the connection of a longer one is closed in the middle.
 _DISCARDED = 64 << 20
 _PIECE = 1 << 18
+# Of a body that is refused unread, for the record of the refusal.
+_SHOWN = 512
+
+
+class BodyTooLarge(TooLarge):
+    """A body beyond its limit on the wire; `beginning` is what there is to show of it."""
+
+    def __init__(self, beginning: bytes) -> None:
+        super().__init__()
+        self.beginning = beginning[:_SHOWN]
+
+
+class LengthRequired(Exception):
+    """A chunked body behind a server that does not say where it ends (411): read by its length it would be empty."""
 
 
 class AnswerAsJson(BaseContentNegotiation):
@@ -41,19 +55,37 @@ def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         TooLarge: it is longer than the limit; at most that many bytes were held at once.
+        LengthRequired: nobody can tell where it ends.
     """
-    environ = request.META
-    chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked" and environ.get("wsgi.input_terminated")
-    # Django reads nothing without a length; the server's own stream ends where a chunked body ends.
-    stream = environ["wsgi.input"] if chunked else request
-    if not chunked and int(environ.get("CONTENT_LENGTH") or 0) > limit:
+    stream, length = _stream_of(request)
+    if length is not None and length > limit:
+        beginning = stream.read(_SHOWN)
         _discard(stream)
-        raise TooLarge
+        raise BodyTooLarge(beginning)
     body = stream.read(limit + 1)
     if len(body) > limit:
         _discard(stream)
-        raise TooLarge
+        raise BodyTooLarge(body)
     return body
+
+
+def beginning(request: Request) -> bytes:
+    """What there is to show of a body that was refused before it was read."""
+    try:
+        return _stream_of(request)[0].read(_SHOWN)
+    except (LengthRequired, OSError):
+        return b""
+
+
+def _stream_of(request: Request) -> tuple[IO[bytes], int | None]:
+    """Where to read a body, and its length where the sender says it."""
+    environ = request.META
+    if environ.get("HTTP_TRANSFER_ENCODING") and not environ.get("CONTENT_LENGTH"):
+        # Django reads nothing without a length; the server's own stream ends where a chunked body ends.
+        if not environ.get("wsgi.input_terminated"):
+            raise LengthRequired
+        return environ["wsgi.input"], None
+    return request, int(environ.get("CONTENT_LENGTH") or 0)
 
 
 def _discard(stream: IO[bytes]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fleet.authentication import BearerAuthentication, DevicePrincipal, bearer_token
@@ -20,14 +23,13 @@ from fleet.models import Token
 from fleet.permissions import IsDevice
 from fleet.problems import problem_response
 from fleet.services import tokens
-from telemetry.api.bodies import AnswerAsJson, body_limit, read_body
+from telemetry.api.bodies import AnswerAsJson, LengthRequired, beginning, body_limit, read_body
 from telemetry.exceptions import BatchConflict, TooMany
 from telemetry.protocol import BadBody, TooLarge, UnknownEncoding
 from telemetry.services import ingest, quarantine
 
 # Answers after which a device would never learn why its data is missing, were they not kept (see quarantine).
-_KEPT = frozenset({400, 401, 403, 409, 413, 415, 429})
-
+_KEPT = frozenset({400, 401, 403, 409, 411, 413, 415, 422, 429})
 
 # Where the shortcut leaves the refusal that it met, and the body that it read; no header of a request can come here.
 REFUSED, RECEIVED = "ridgeline.refused", "ridgeline.received"
@@ -57,23 +59,29 @@ class DeviceView(APIView):
         """Answer a refusal, and keep it."""
         response = refusal(exc) or super().handle_exception(exc)
         if response.status_code in _KEPT:
-            self._note(exc, response.status_code)
+            told = response.data if isinstance(response, Response) else json.loads(response.content)
+            self._note(exc, response.status_code, told)
         return response
 
-    def _note(self, exc: Exception, status: int) -> None:
+    def _note(self, exc: Exception, status: int, told: Mapping[str, Any]) -> None:
         device_id = _device_id(self.request)
         if device_id is None and status == 401:
             # Anybody can send rubbish without ever having been a device here; that is for the access log.
             return
-        code = getattr(exc, "code", None) or getattr(exc, "default_code", None) or type(exc).__name__
+        now = timezone.now()
+        code, message = told["code"], told["detail"]
+        if status == 401:
+            # the sender is not told what is wrong with its token; whoever looks after the device is
+            code, message = _why_unknown(self.request, now)
+        body = self.received or getattr(exc, "beginning", b"") or beginning(self.request)
         quarantine.note_refusal(
             device_id=device_id,
             status=status,
-            code=str(code)[:48],
-            message=getattr(exc, "message", None) or str(exc),
-            body=self.received,
+            code=code[:48],
+            message=message,
+            body=body,
             size=len(self.received) or int(self.request.META.get("CONTENT_LENGTH") or 0),
-            now=timezone.now(),
+            now=now,
         )
 
 
@@ -146,11 +154,19 @@ def refusal(exc: Exception) -> HttpResponse | None:
         return problem_response(415, "unknown_encoding", "Content-Encoding must be gzip, zstd or identity.")
     if isinstance(exc, UnknownMediaType):
         return problem_response(415, "unknown_media_type", "Content-Type must be application/json.")
+    if isinstance(exc, LengthRequired):
+        return problem_response(411, "length_required", "Send the body with a Content-Length, not in chunks.")
     if isinstance(exc, BatchConflict):
         return problem_response(409, exc.code, exc.detail)
     if isinstance(exc, TooMany):
         return problem_response(429, exc.code, exc.detail, headers={"Retry-After": str(math.ceil(exc.retry_after_s))})
     return None
+
+
+def _why_unknown(request: Request, now: datetime) -> tuple[str, str]:
+    """Code and sentence of what is wrong with a token."""
+    found = tokens.check(bearer_token(request) or "", now).refusal or "refused"
+    return f"token_{found}", f"The token is {found.replace('_', ' ')}."
 
 
 def _device_id(request: Request) -> int | None:

@@ -12,6 +12,7 @@ from telemetry.protocol.decoded import Section
 from telemetry.protocol.decoding import decode
 from telemetry.protocol.errors import BadBody, Rejection, TooLarge
 from telemetry.protocol.inferences import Inferences, check_inferences
+from telemetry.protocol.otlp_samples import OTLP_SECTION, metrics_as_sent
 from telemetry.protocol.signals import check_events, check_states
 from telemetry.protocol.windows import CheckedWindow, check_windows
 
@@ -100,8 +101,13 @@ def records_as_sent(body: bytes, rejections: list[Rejection]) -> list[object]:
         parts = {}
     sections: dict[str, object] = {}
     records = []
+    metrics = metrics_as_sent(body) if any(rejection.section == OTLP_SECTION for rejection in rejections) else {}
     for rejection in rejections:
         name = rejection.section
+        if name == OTLP_SECTION:
+            # what is wrong with an attribute is not said of one metric; the first shows it as well as any
+            records.append(metrics.get(rejection.field) or next(iter(metrics.values()), None))
+            continue
         if name not in sections:
             sections[name] = _raw_section(parts.get(name))
         records.append(_record(sections[name], rejection))

@@ -8,11 +8,13 @@ most 30 per minute and device are kept, 600 in all from senders that are no know
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 import numpy as np
+import zstandard
 
 from telemetry import allowances
 from telemetry.binary_copy import Field
@@ -67,7 +69,7 @@ def note_refusal(
 
     Args:
         device_id: the device that the token belongs to; None where it is not known.
-        body: as received, or its beginning.
+        body: as received, or its beginning; what is kept of it is in clear where it is compressed and sound.
         size: bytes of the whole body as far as known.
     """
     bucket, limit = (
@@ -83,9 +85,22 @@ def note_refusal(
         status=status,
         code=code,
         message=message[:_MAX_MESSAGE],
-        body_sample=bytes(body[:SAMPLE_BYTES]) or None,
+        body_sample=_beginning(bytes(body)) or None,
         bytes=size,
     )
+
+
+def _beginning(body: bytes) -> bytes:
+    """The first bytes of a body, of a compressed one those of what it holds, if that can be told."""
+    try:
+        if body[:2] == b"\x1f\x8b":
+            return zlib.decompressobj(wbits=31).decompress(body, SAMPLE_BYTES) or body[:SAMPLE_BYTES]
+        if body[:4] == zstandard.FRAME_HEADER:
+            reader = zstandard.ZstdDecompressor(max_window_size=8 << 20).stream_reader(body)
+            return reader.read(SAMPLE_BYTES) or body[:SAMPLE_BYTES]
+    except (zlib.error, zstandard.ZstdError):
+        pass
+    return body[:SAMPLE_BYTES]
 
 
 def _record_text(record: object) -> bytes | None:

@@ -15,20 +15,9 @@ from fleet import page
 from fleet.exceptions import InvalidInput
 from fleet.tables import csv_response
 from telemetry.api.ingest_health import device_rows
+from telemetry.reasons import remedy_of
 from telemetry.selectors.ingest_health import IngestHealth, Reason, ingest_health
 from telemetry.views.question import Question
-
-# What a device and its keeper do about each refusal of a whole request.
-REMEDIES = {
-    400: "The body cannot be read: compare it with the sample below and the protocol.",
-    401: "The token is unknown, expired or revoked: enrol the device again, or rotate its token.",
-    403: "The device is suspended or pending, or the envelope names another device.",
-    409: "Another body under the same boot and sequence number: the device counts its batches wrongly.",
-    411: "The request has no Content-Length: the client must send one.",
-    413: "Too large: the device must split its batch.",
-    415: "A media type or encoding that the server does not read: send JSON, plain or gzipped.",
-    429: "Too many requests: the device must wait as Retry-After says. Raise its allowance if this is its normal load.",
-}
 
 
 @login_required
@@ -67,12 +56,12 @@ def _reason(reason: Reason) -> dict[str, Any]:
     shown = ""
     if sample is not None:
         shown = sample.body or sample.body_base64 or (json.dumps(sample.record, indent=1) if sample.record else "")
-    remedy = (
-        REMEDIES.get(reason.status, "")
-        if reason.status
-        else "The rest of the batch was stored; mend the field that is named."
-    )
-    return {"reason": reason, "sample": sample, "text": shown[:2000], "remedy": remedy}
+    return {
+        "reason": reason,
+        "sample": sample,
+        "text": shown[:2000],
+        "remedy": remedy_of(reason.status, reason.code),
+    }
 
 
 def _in_words(health: IngestHealth) -> list[str]:
