@@ -31,6 +31,8 @@ from telemetry.store.regions import region_conditions
 MOST_ROWS = 20_000
 MOST_SINGLE_RECORDS = 150_000
 DEVICES_NAMED = 5
+# A share that differs by less than this is not worth a look, however sure the difference is.
+LEAST_DIFFERENCE = 0.01
 # Which resampling is drawn: the same question gives the same answer.
 SEED = 6
 
@@ -67,7 +69,7 @@ class Region:
 class Level:
     """One value of a dimension: its share inside of the region and outside, with an interval of the difference.
 
-    `shown`: the difference is beyond what differs between devices anyway.
+    `shown`: the difference is beyond what differs between devices anyway, and at least a percentage point.
     """
 
     label: str
@@ -274,8 +276,18 @@ def _dimension(
 ) -> Dimension | None:
     if mix is None:
         return None
-    levels = [Level(labels[one.level], one.inside, one.outside, one.lower, one.upper, one.shown) for one in mix.levels]
-    return Dimension(name, mix.divergence, levels, mix.shown, by_hour)
+    levels = [
+        Level(
+            labels[one.level],
+            one.inside,
+            one.outside,
+            one.lower,
+            one.upper,
+            one.shown and abs(one.difference) >= LEAST_DIFFERENCE,
+        )
+        for one in mix.levels
+    ]
+    return Dimension(name, mix.divergence, levels, any(level.shown for level in levels), by_hour)
 
 
 def _attributes(table: _Table, selection: Selection) -> Mapping[str, list[str]]:

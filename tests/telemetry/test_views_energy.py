@@ -118,7 +118,7 @@ def test_a_battery_is_estimated_with_its_formula(client, measured, now, cast):
     store.copy_rows("device_state", levels)
     text = text_of(client, "/panels/energy-details/")
     assert "Hours = 100 × hours spent discharging ÷ percentage points lost meanwhile" in text
-    assert '<td class="num strong">10.0</td>' in text
+    assert 'data-label="Hours">10.0</td>' in text
 
 
 def test_the_page_offers_power_modes_and_keeps_its_grouping(client, measured):
