@@ -27,6 +27,10 @@ app.conf.beat_schedule = {
     "evaluate running rollouts": {"task": "rollouts.tasks.evaluate_rollouts", "schedule": 10.0},
     "go on starting large stages": {"task": "rollouts.tasks.start_stages", "schedule": 2.0},
     "advance deliveries": {"task": "rollouts.tasks.advance_deliveries", "schedule": 10.0},
+    "remove files that no release refers to": {
+        "task": "rollouts.tasks.prune_artifacts",
+        "schedule": crontab(hour=4, minute=10),
+    },
     "raise and settle alarms": {"task": "drift.tasks.raise_alarms", "schedule": 60.0},
     "send messages about alarms": {"task": "drift.tasks.send_notifications", "schedule": 15.0},
     "compute the drift board": {"task": "drift.tasks.compute_board", "schedule": crontab(minute=7)},

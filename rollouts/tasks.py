@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from rollouts.services import advancing, evaluating, starting
+from rollouts.services import advancing, evaluating, pruning, starting
 
 # A look that waits longer than this for a worker is asked for again by the next round.
 LOOK_EXPIRES_S = 30
@@ -35,3 +35,9 @@ def start_stages() -> int:
 def advance_deliveries() -> dict[str, int]:
     """Confirmations, time-outs, retries, expiries, watch periods, webhooks."""
     return advancing.advance(timezone.now()).done
+
+
+@shared_task(name="rollouts.tasks.prune_artifacts")
+def prune_artifacts() -> int:
+    """Remove files that no release refers to (interrupted uploads, drafts that lost a file)."""
+    return len(pruning.prune(timezone.now()))

@@ -111,7 +111,7 @@ class Postgres:
         port = self.port()
         known = re.fullmatch(rf"postgres://{ROLE}:([^@]+)@127\.0\.0\.1:(\d+)/{DATABASE}", url or "")
         password = known[1] if known else secrets.token_urlsafe(24)
-        if not known or not self._is_prepared():
+        if not known or not self._is_prepared() or self._lacks_a_database():
             self._prepare_server(password)
         return f"postgres://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}", started
 
@@ -188,32 +188,32 @@ class Postgres:
             return False
         return len(lines) > 7 and lines[7].strip() == "ready" and self.pid() is not None
 
+    def _lacks_a_database(self) -> bool:
+        """Whether somebody dropped a database that was prepared: it is made again, empty."""
+        names = ", ".join(f"'{name}'" for name in (DATABASE, DEMO_DATABASE))
+        return self._psql("-At", "-c", f"SELECT count(*) FROM pg_database WHERE datname IN ({names})").strip() != "2"
+
     def _prepare_server(self, password: str) -> None:
         script = self.folder / "prepare.sql"
         databases = [PREPARE_DATABASE.format(role=ROLE, database=name) for name in (DATABASE, DEMO_DATABASE)]
         write_private(script, PREPARE_SERVER.format(role=ROLE, password=password) + "".join(databases))
         self.programs.give(script)
-        connection = f"host=127.0.0.1 port={self.port()} user=postgres dbname=postgres"
         try:
-            self.programs.run(
-                [
-                    f"{self.binaries}/psql",
-                    "-X",
-                    "-q",
-                    "-v",
-                    "ON_ERROR_STOP=1",
-                    "-f",
-                    self.programs.inside(script),
-                    connection,
-                ],
-                env={
-                    "PGPASSWORD": (self.folder / "superuser").read_text(),
-                    "PGOPTIONS": "-c client_min_messages=warning",
-                },
-            )
+            self._psql("-f", self.programs.inside(script))
         finally:
             script.unlink()
         self.ready_marker.write_text(PREPARATION)
+
+    def _psql(self, *arguments: str) -> str:
+        """Run psql as the superuser; returns what it printed."""
+        connection = f"host=127.0.0.1 port={self.port()} user=postgres dbname=postgres"
+        return self.programs.run(
+            [f"{self.binaries}/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *arguments, connection],
+            env={
+                "PGPASSWORD": (self.folder / "superuser").read_text(),
+                "PGOPTIONS": "-c client_min_messages=warning",
+            },
+        )
 
 
 def major_version(binaries: Path) -> int:

@@ -10,8 +10,10 @@ from typing import Any
 from drift.services import playbooks
 from fleet.actors import Actor
 from fleet.models import Device, DeviceGroup, HardwareTarget, Region, Release, User, Workload
-from fleet.services import artifacts, devices, labels, releases
+from fleet.selectors.saved_views import tour
+from fleet.services import artifacts, devices, labels, releases, saved_views
 from fleet.services.budgets import write_budget
+from fleet.timerange import rfc3339
 from rollouts.demo import history, people, story
 from rollouts.models import CalibrationResult, Qualification, Rollout
 from rollouts.selectors import signatures
@@ -62,7 +64,9 @@ def load(*, now: datetime, models: Path | None, say: Callable[[str], None]) -> L
         # Counted from the enrolment, so that a run that was interrupted sends the very same batches again.
         enrolled = Device.objects.get(serial=fleet[0].serial).enrolled_at
         batches = history.load(fleet, until=enrolled + story.HISTORY, now=now, say=say)
-    return Loaded(len(fleet), batches, _rollout(workload, users, now))
+    rollout = _rollout(workload, users, now)
+    _tour(workload, users["mara"], now)
+    return Loaded(len(fleet), batches, rollout)
 
 
 def _labels(now: datetime) -> Workload:
@@ -251,3 +255,30 @@ def _rollout(workload: Workload, users: dict[str, User], now: datetime) -> int |
     assert signatures.start_sheet(rollout) is not None
     deciding.start(rollout, by=manager, actor=Actor.of_user(manager), now=now, reason="All signed")
     return rollout.pk
+
+
+def _tour(workload: Workload, owner: User, now: datetime) -> None:
+    """The three links of the tour on the fleet home, shared with everyone."""
+    if tour():
+        return
+    began = Device.objects.get(serial=story.FALLING_BACK).enrolled_at
+    filled = {
+        "release": Release.objects.get(workload=workload, version=fleet_story.RUNNING).pk,
+        "older": story.OLDER,
+        "device": story.FALLING_BACK,
+        "fallback_start": rfc3339(began + story.FALLBACK_FROM - timedelta(hours=6)),
+        "fallback_end": rfc3339(began + story.FALLBACK_UNTIL + timedelta(hours=6)),
+        "rollout": Rollout.objects.get(release__workload=workload, release__version=fleet_story.CANARY).pk,
+    }
+    for step, (name, path, query, note) in enumerate(story.TOUR, start=1):
+        saved_views.save_view(
+            owner=owner,
+            name=name,
+            path=path.format(**filled),
+            query=query.format(**filled),
+            note=note,
+            shared=True,
+            tour_step=step,
+            actor=ACTOR,
+            now=now,
+        )

@@ -25,7 +25,13 @@ OLDER_PARTS = {
     "model_hash": "sha256:1c2b3a495867f6e5d4c3b2a1908f7e6d5c4b3a291807f6e5d4c3b2a1908f7e6d",
     "runtime_version": "onnxruntime 1.30.2",
 }
-HISTORY_FAULTS = (f"latency:+6%@release={OLDER}",)
+# A silent fallback in the first night: nothing fails, no event says so, and it lies before what verdicts compare with.
+FALLING_BACK = "lane-coral-tpu-0009"
+FALLBACK_FROM, FALLBACK_UNTIL = timedelta(hours=6), timedelta(hours=18)
+HISTORY_FAULTS = (
+    f"latency:+6%@release={OLDER}",
+    f"cpu_fallback:0.4@serial={FALLING_BACK},from=+6h,until=+18h",
+)
 HISTORY = timedelta(days=9)
 OLDER_UNTIL = timedelta(days=7, hours=18)
 # The newest half day comes as single records, so that attribution and labels have something to work on.
@@ -112,3 +118,25 @@ POLICY = {
     "watch_s": 3600,
 }
 SIGNERS = {"mel": "Calibration looks fine.", "emil": "Boots, rolls back.", "quinn": "Device CI is green on all boards."}
+
+# Where the visitor's tour leads, and what to look at there; {…} is filled in by the loader.
+TOUR = (
+    (
+        "A healthy release",
+        "/releases/{release}/",
+        "from=-9d&against={older}",
+        "4.1.0 took over from 4.0.3 device by device: p95 fell on every board, energy stayed, all within budget.",
+    ),
+    (
+        "A silent fallback",
+        "/devices/{device}/",
+        "from={fallback_start}&to={fallback_end}",
+        "For twelve hours 40 % of its inferences ran on the CPU: nothing failed, but p95 and joules rose together.",
+    ),
+    (
+        "A canary caught",
+        "/rollouts/{rollout}/",
+        "",
+        "4.2.0 draws 8 % more energy on orin-nx-16 alone: that lane halts and a rollback is advised, the others go on.",
+    ),
+)

@@ -113,3 +113,23 @@ def test_the_newest_timescaledb_that_apt_has_is_chosen(tmp_path, monkeypatch):
     catalogue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert debian.find_package(ways.TIMESCALEDB_PACKAGE) == "postgresql-17-timescaledb"
+
+
+def test_a_database_that_somebody_dropped_is_made_again(checkout, monkeypatch):
+    from provisioning import postgres
+
+    state = State(checkout / ".local")
+    if "DATABASE_URL" not in state.read_env():
+        pytest.skip("this checkout uses somebody else's database")
+    server = next(found for found in ways.existing(state) if isinstance(found, Postgres))
+    if server.pid() is None:
+        pytest.skip("the database of this checkout does not run")
+    # Stands for the demo's database, which may be in use; its name makes it one that was never there.
+    monkeypatch.setattr(postgres, "DEMO_DATABASE", "ridgeline_dropped_by_hand")
+    count = "SELECT count(*) FROM pg_database WHERE datname = 'ridgeline_dropped_by_hand'"
+    try:
+        server.up(state.read_env()["DATABASE_URL"])
+        assert server._psql("-At", "-c", count).strip() == "1"
+    finally:
+        server._psql("-c", "DROP DATABASE IF EXISTS ridgeline_dropped_by_hand")
+    assert server._psql("-At", "-c", count).strip() == "0"
