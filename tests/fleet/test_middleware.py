@@ -1,7 +1,12 @@
-"""A body of unknown length is refused where a parser would take it for an empty one."""
+"""A body of unknown length is refused where a parser would take it for an empty one; text is sent compressed."""
+
+import gzip
 
 import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
 
+from fleet.middleware import CompressText
 from fleet.models import Artifact, Workload
 
 pytestmark = pytest.mark.django_db
@@ -12,9 +17,10 @@ def api(cast, api_client):
     return api_client(cast.manager)
 
 
-def chunked(api, url, content_type):
+def chunked(api, url, content_type, **environ):
     """A request as the application server hands on a chunked one: with the header, and without a length."""
-    return api.generic("POST", url, b"", content_type=content_type, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH="")
+    environ |= {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+    return api.generic("POST", url, b"", content_type=content_type, **environ)
 
 
 def test_a_chunked_upload_is_refused_and_not_stored_as_an_empty_file(api, cast):
@@ -38,6 +44,49 @@ def test_pages_and_reads_are_left_alone(api, browser_client, cast):
     assert browser_client(cast.engineer).get("/", HTTP_TRANSFER_ENCODING="chunked").status_code == 200
 
 
-def test_ingest_reads_chunked_bodies_itself(make_device, device_token, api_client):
+def test_ingest_reads_chunked_bodies_itself_where_the_server_says_where_they_end(make_device, device_token, api_client):
     device = api_client(device_token(make_device("cam-001")))
-    assert chunked(device, "/api/v1/telemetry", "application/json").status_code != 411
+    ends = {"wsgi.input_terminated": True}
+    assert chunked(device, "/api/v1/telemetry", "application/json", **ends).json()["code"] == "syntax"
+    assert chunked(device, "/api/v1/telemetry", "application/json").status_code == 411
+
+
+# --- compressed answers ----------------------------------------------------------------------------------------------
+
+
+def answer_of(kind, content, **headers):
+    """What becomes of an answer of this type to somebody who takes gzip."""
+    request = RequestFactory().get("/", headers={"Accept-Encoding": "gzip, br"})
+    return CompressText(lambda _: HttpResponse(content, content_type=kind, headers=headers))(request)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html; charset=utf-8", "application/json", "application/problem+json", "text/csv", "image/svg+xml"]
+)
+def test_text_is_compressed_and_reads_back(kind):
+    answer = answer_of(kind, b"joules " * 1000)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(answer.content) < 500
+    assert gzip.decompress(answer.content) == b"joules " * 1000
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "multipart/byteranges; boundary=x", "image/png"])
+def test_artifacts_and_pictures_go_as_they_are(kind):
+    answer = answer_of(kind, b"0" * 9000, ETag='"abc"')
+    assert "Content-Encoding" not in answer.headers
+    assert (answer.content, answer.headers["ETag"]) == (b"0" * 9000, '"abc"')
+
+
+def test_the_short_answers_that_devices_get_are_left_alone():
+    assert "Content-Encoding" not in answer_of("application/json", b'{"accepted": {"inferences": 60}}').headers
+
+
+def test_whoever_does_not_take_gzip_gets_none():
+    answer = CompressText(lambda _: HttpResponse(b"joules " * 1000))(RequestFactory().get("/"))
+    assert answer.content == b"joules " * 1000
+
+
+def test_a_page_is_sent_compressed(cast, browser_client):
+    answer = browser_client(cast.engineer).get("/devices/", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert b"<h1>Devices" in gzip.decompress(answer.content)
