@@ -56,6 +56,14 @@
     for (const group of nav.querySelectorAll("details")) group.open = open;
   });
 
+  // --- what has been seen: [data-dismisses="name"] takes its card away and remembers that in a cookie ----------------------
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-dismisses]");
+    if (!button) return;
+    document.cookie = `${button.dataset.dismisses}=seen; path=/; max-age=31536000; samesite=lax`;
+    button.closest("[data-dismissable]").remove();
+  });
+
   // --- lists with ticks: one box ticks all, and what is done to the ticked rows says how many there are -------------------
   document.addEventListener("change", (event) => {
     const list = event.target.closest("[data-ticks]");

@@ -46,10 +46,25 @@ class Visit:
     # of everything but plotly.js and the figures; static files as WhiteNoise sends them, compressed
     bytes_sent: int = 0
 
+    def go(self, path: str) -> int:
+        """Open another page in the same window, with a clean slate; returns the status."""
+        home = "/".join(self.address.split("/")[:3])
+        self.problems.clear()
+        self.bytes_sent = 0
+        answer = self.page.goto(home + path)
+        self.settle()
+        return answer.status
+
+    def use_theme(self, theme: str) -> None:
+        """Let the system change to "light" or "dark"; the page follows without being loaded again."""
+        self.page.emulate_media(color_scheme=theme)
+        self.page.wait_for_function(f"() => document.documentElement.dataset.theme === '{theme}'")
+        self.page.wait_for_timeout(150)  # charts are drawn again in a frame or two
+
     def settle(self) -> None:
         """Wait until panels and charts have come."""
         self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_function("!document.querySelector('.skeleton:not(.chart__plot .skeleton)')")
+        self.page.wait_for_function("() => !document.querySelector('.skeleton:not(.chart__plot .skeleton)')")
 
     def show_everything(self) -> None:
         """Make the window as high as the page, so that charts below the fold are drawn too."""
