@@ -1,6 +1,7 @@
 """A body of unknown length is refused where a parser would take it for an empty one; text is sent compressed."""
 
 import gzip
+from io import BytesIO
 
 import pytest
 from django.http import HttpResponse
@@ -46,7 +47,7 @@ def test_pages_and_reads_are_left_alone(api, browser_client, cast):
 
 def test_ingest_reads_chunked_bodies_itself_where_the_server_says_where_they_end(make_device, device_token, api_client):
     device = api_client(device_token(make_device("cam-001")))
-    ends = {"wsgi.input_terminated": True}
+    ends = {"wsgi.input_terminated": True, "wsgi.input": BytesIO()}
     assert chunked(device, "/api/v1/telemetry", "application/json", **ends).json()["code"] == "syntax"
     assert chunked(device, "/api/v1/telemetry", "application/json").status_code == 411
 
