@@ -17,7 +17,8 @@ def compute_board() -> None:
 
 @shared_task
 def watch_slow_drift() -> None:
-    """Plan the daily look for slow drift, and the sum of the releases since the anchor."""
+    """Plan the daily look for slow drift and the sum of the releases since the anchor; compare releases by labels."""
+    detection.detect_accuracy(now=timezone.now())
     start(Evaluation.Kind.SLOW_DRIFT)
     start(Evaluation.Kind.CREEP)
 

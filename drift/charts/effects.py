@@ -7,6 +7,8 @@ from drift.stats.metrics import METRICS, Kind
 MINUS = "\N{MINUS SIGN}"
 # Shape alarms have a distance, not a signed effect.
 _TOKENS = {"pass": "--pass", "fail": "--fail", "hold": "--hold", "inconclusive": "--inconclusive"}
+# What alarms measure beside metrics: shares of the devices that could be hit.
+SHARES_OF_DEVICES = frozenset({"silence", "lost_batches", "mismatch"})
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ def effect_text(metric: str, value: float | None) -> str:
     known = METRICS.get(metric)
     if known is not None and known.relative:
         return f"{_signed(value * 100, 1)} %"
+    if metric in SHARES_OF_DEVICES:
+        return f"{value * 100:.1f} %"
+    if metric == "accuracy":
+        return f"{_signed(value * 100, 1)} points"
     if known is not None and known.kind is Kind.SHARE:
         return f"{_signed(value * 100, 2)} points"
     unit = f" {known.unit}" if known is not None and known.unit in ("°C", "inferences") else ""

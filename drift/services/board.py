@@ -1,18 +1,21 @@
 """The fleet-wide drift board: every metric of every release on every hardware target, tested device by device."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from django.db import transaction
 from django.db.models import F
+from numpy.typing import NDArray
 
 from drift.models import Alarm, Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 from drift.periods import device_period
 from drift.services.alarms import Sighting
 from drift.services.attribution import explain_over_time
+from drift.services.concentration import concentration
 from drift.stats.false_discovery import benjamini_hochberg
 from drift.stats.metrics import METRICS, Metric
 from drift.stats.paired import MINIMUM_DEVICES, PairedChange, paired_change
@@ -22,6 +25,8 @@ from telemetry.models import ReleaseSpan
 from telemetry.selectors import summaries
 
 FALSE_DISCOVERY_RATE = 0.05
+# Devices read at once.
+CHUNK = 1_000
 RECENT = timedelta(hours=24)
 BASELINE = timedelta(days=7)
 
@@ -50,6 +55,11 @@ class Spans:
         """The spans of a board as of a moment; the running hour is left out."""
         end = as_of.replace(minute=0, second=0, microsecond=0)
         return cls(end - RECENT - BASELINE, end - RECENT, end)
+
+    @property
+    def both(self) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:
+        """Beginning and end of the week before, and of the newest day."""
+        return (self.baseline_start, self.recent_start), (self.recent_start, self.recent_end)
 
 
 @transaction.atomic
@@ -90,25 +100,48 @@ def compute_cell(cell: EvaluationCell) -> list[Finding]:
     """Test every metric of one cell and keep the findings; computing a cell again replaces them."""
     spans = Spans.ending(cell.evaluation.as_of)
     device_ids = device_ids_of(cell, spans)
-    before, after = (
-        device_period(
-            summaries.device_summaries(
-                device_ids, workload_id=cell.workload_id, release_ids=(cell.release_id,), start=start, end=end
-            )
-        )
-        for start, end in ((spans.baseline_start, spans.recent_start), (spans.recent_start, spans.recent_end))
-    )
+    metrics = [METRICS[name] for name in ALARM_OF_METRIC]
+    before, after = (_values(cell, device_ids, metrics, start, end) for start, end in spans.both)
     Finding.objects.filter(
         evaluation=cell.evaluation_id, release=cell.release_id, hardware_target=cell.hardware_target_id
     ).delete()
-    findings = []
-    for name in ALARM_OF_METRIC:
-        metric = METRICS[name]
-        change = paired_change(metric_values(before, metric), metric_values(after, metric), harm=metric.harm)
-        findings.append(_finding(cell, metric, change, reporting=int((after.count > 0).sum()), devices=len(device_ids)))
+    reporting = int(after["reporting"].sum())
+    findings = [
+        _finding(
+            cell,
+            metric,
+            paired_change(before[metric.name], after[metric.name], harm=metric.harm),
+            reporting=reporting,
+            devices=len(device_ids),
+        )
+        for metric in metrics
+    ]
     Finding.objects.bulk_create(findings)
     EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.DONE, devices=len(device_ids), error="")
     return findings
+
+
+def _values(
+    cell: EvaluationCell | Finding, device_ids: Sequence[int], metrics: Sequence[Metric], start: datetime, end: datetime
+) -> dict[str, NDArray[np.float64]]:
+    """Each device's value of each metric over [start, end), shape (n,), and `reporting`: whether it sent anything.
+
+    Some devices at a time: histograms of thousands of them at once would fill a worker's memory for nothing.
+    """
+    parts: list[dict[str, NDArray[np.float64]]] = []
+    for first in range(0, max(len(device_ids), 1), CHUNK):
+        period = device_period(
+            summaries.device_summaries(
+                device_ids[first : first + CHUNK],
+                workload_id=cell.workload_id,
+                release_ids=(cell.release_id,),
+                start=start,
+                end=end,
+            )
+        )
+        values = {metric.name: metric_values(period, metric) for metric in metrics}
+        parts.append(values | {"reporting": period.count > 0})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def device_ids_of(cell: EvaluationCell | Finding, spans: Spans) -> list[int]:
@@ -241,5 +274,16 @@ def _sighting(kind: str, finding: Finding, spans: Spans) -> Sighting:
             "caveat": "Compared with the same devices' own past: this cannot separate environment from model.",
             "spans": {name: moment.isoformat() for name, moment in asdict(spans).items()},
         },
-        attribution=attribution,
+        attribution=attribution or _concentrated(finding, spans),
     )
+
+
+def _concentrated(finding: Finding, spans: Spans) -> dict[str, Any]:
+    """Where the devices are that changed by the margin or more: for metrics that no cells take apart."""
+    metric = METRICS[finding.metric]
+    device_ids = device_ids_of(finding, spans)
+    before, after = (_values(finding, device_ids, [metric], start, end) for start, end in spans.both)
+    change = after[metric.name] - before[metric.name]
+    delta = metric.from_effect(metric.harm * metric.margin)
+    hit = [device for device, own in zip(device_ids, change, strict=True) if metric.harm * (own - delta) >= 0.0]
+    return concentration(hit, finding.workload_id, device_ids)

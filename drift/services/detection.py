@@ -8,16 +8,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
-from django.db.models import F, Q
+from django.db.models import Q, QuerySet
+from numpy.typing import NDArray
+from scipy import stats
 
-from drift.models import Alarm
+from drift.models import Alarm, Label
 from drift.periods import device_period
+from drift.selectors.accuracy import ReleaseAccuracy, accuracy_by_release, signal_between
 from drift.services.alarms import Sighting, raise_alarm
+from drift.services.concentration import concentration
 from drift.stats.metrics import METRICS
+from drift.stats.proportions import wilson
 from drift.stats.summaries import metric_values
-from fleet.models import Device
+from fleet.models import Device, Workload
 from telemetry.models import BatchGap, DeviceLatest
 from telemetry.selectors import summaries
 
@@ -34,6 +40,7 @@ GAP_GRACE = timedelta(minutes=15)
 RECENT = timedelta(hours=1)
 BASELINE = timedelta(hours=24)
 NAMED_DEVICES = 50
+LABELS_WITHIN = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,15 @@ def detect(*, now: datetime) -> list[Alarm]:
         *mismatches(now=now),
         *over_threshold(now=now),
     ]
+    return _raised(found, now)
+
+
+def detect_accuracy(*, now: datetime) -> list[Alarm]:
+    """Compare releases by their labels, once a day; returns the alarms that are new."""
+    return _raised(accuracy_drops(now=now), now)
+
+
+def _raised(found: Iterable[Sighting], now: datetime) -> list[Alarm]:
     return [alarm for alarm, new in (raise_alarm(sighting, now=now) for sighting in found) if new]
 
 
@@ -76,6 +92,7 @@ def silent_cohorts(*, now: datetime) -> list[Sighting]:
         if len(silent) < max(MINIMUM_DEVICES, SILENT_SHARE * len(known)):
             continue
         target, workload = silent[0].device.hardware_target.slug, silent[0].workload.slug
+        share = wilson(len(silent), len(known))
         found.append(
             Sighting(
                 kind=Alarm.Kind.TELEMETRY_GAP,
@@ -85,9 +102,12 @@ def silent_cohorts(*, now: datetime) -> list[Sighting]:
                 workload_id=workload_id,
                 hardware_target_id=target_id,
                 metric="silence",
-                effect=len(silent) / len(known),
+                effect=share.estimate,
+                lower=share.lower,
+                upper=share.upper,
                 devices_affected=len(silent),
                 evidence={"devices": _serials(silent), "heard_from_within_a_day": len(known)},
+                attribution=concentration(_ids(silent), workload_id, _ids(known)),
             )
         )
     return found
@@ -95,32 +115,41 @@ def silent_cohorts(*, now: datetime) -> list[Sighting]:
 
 def silent_after_update(*, now: datetime) -> list[Sighting]:
     """Devices whose last word came within two hours of their first record on a release."""
-    fresh = _accepted().filter(
-        release_since__gte=now - SEEN_WITHIN, last_seen_at__lte=F("release_since") + UPDATE_WITHIN
-    )
     groups: dict[tuple[int, int, int], list[DeviceLatest]] = defaultdict(list)
-    for latest in fresh:
-        if _is_silent(latest, now):
-            groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
-    return [
-        Sighting(
-            kind=Alarm.Kind.SILENT_AFTER_UPDATE,
-            severity=Alarm.Severity.CRITICAL,
-            summary=(
-                f"{len(silent)} devices on {silent[0].device.hardware_target.slug} fell silent "
-                f"after the update to {silent[0].workload.slug} {silent[0].release.version}"
-            ),
-            started_at=min(latest.last_seen_at for latest in silent),
-            workload_id=workload_id,
-            release_id=release_id,
-            hardware_target_id=target_id,
-            metric="silence",
-            devices_affected=len(silent),
-            evidence={"devices": _serials(silent)},
+    for latest in _accepted().filter(release_since__gte=now - SEEN_WITHIN):
+        groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
+    found = []
+    for (workload_id, release_id, target_id), updated in sorted(groups.items()):
+        silent = [
+            latest
+            for latest in updated
+            if latest.last_seen_at <= latest.release_since + UPDATE_WITHIN and _is_silent(latest, now)
+        ]
+        if len(silent) < MINIMUM_DEVICES:
+            continue
+        share = wilson(len(silent), len(updated))
+        found.append(
+            Sighting(
+                kind=Alarm.Kind.SILENT_AFTER_UPDATE,
+                severity=Alarm.Severity.CRITICAL,
+                summary=(
+                    f"{len(silent)} of {len(updated)} devices on {silent[0].device.hardware_target.slug} fell silent "
+                    f"after the update to {silent[0].workload.slug} {silent[0].release.version}"
+                ),
+                started_at=min(latest.last_seen_at for latest in silent),
+                workload_id=workload_id,
+                release_id=release_id,
+                hardware_target_id=target_id,
+                metric="silence",
+                effect=share.estimate,
+                lower=share.lower,
+                upper=share.upper,
+                devices_affected=len(silent),
+                evidence={"devices": _serials(silent), "updated_within_a_day": len(updated)},
+                attribution=concentration(_ids(silent), workload_id, _ids(updated)),
+            )
         )
-        for (workload_id, release_id, target_id), silent in sorted(groups.items())
-        if len(silent) >= MINIMUM_DEVICES
-    ]
+    return found
 
 
 def lost_batches(*, now: datetime) -> list[Sighting]:
@@ -135,6 +164,13 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
     for target_id, lost in sorted(groups.items()):
         batches = sum(gap.missing_to - gap.missing_from + 1 for gap in lost)
         serials = sorted({gap.device.serial for gap in lost})
+        devices = {gap.device_id for gap in lost}
+        heard = set(
+            _accepted()
+            .filter(last_seen_at__gte=now - SEEN_WITHIN, device__hardware_target_id=target_id)
+            .values_list("device_id", flat=True)
+        )
+        share = wilson(len(devices), len(heard | devices))
         found.append(
             Sighting(
                 kind=Alarm.Kind.TELEMETRY_GAP,
@@ -145,9 +181,12 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
                 started_at=min(gap.after_time or gap.found_at for gap in lost),
                 hardware_target_id=target_id,
                 metric="lost_batches",
-                effect=float(batches),
+                effect=share.estimate,
+                lower=share.lower,
+                upper=share.upper,
                 devices_affected=len(serials),
                 evidence={"devices": serials[:NAMED_DEVICES], "batches": batches},
+                attribution=concentration(devices, None, heard | devices),
             )
         )
     return found
@@ -156,30 +195,42 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
 def mismatches(*, now: datetime) -> list[Sighting]:
     """Devices that run a release with another part than its bill of materials names; one device is enough."""
     groups: dict[tuple[int, int, int], list[DeviceLatest]] = defaultdict(list)
-    contradicting = (
-        _accepted()
-        .filter(last_seen_at__gte=now - SEEN_WITHIN)
-        .exclude(Q(context__mismatches={}) | Q(context__mismatches=[]) | Q(context__mismatches=None))
-    )
-    for latest in contradicting.select_related("context"):
+    heard = _accepted().filter(last_seen_at__gte=now - SEEN_WITHIN)
+    contradicting = heard.exclude(
+        Q(context__mismatches={}) | Q(context__mismatches=[]) | Q(context__mismatches=None)
+    ).select_related("context")
+    for latest in contradicting:
         groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
-    return [
-        Sighting(
-            kind=Alarm.Kind.BOM_MISMATCH,
-            severity=Alarm.Severity.WARNING,
-            summary=(
-                f"{len(found)} devices on {found[0].device.hardware_target.slug} run "
-                f"{found[0].workload.slug} {found[0].release.version} with other parts than registered"
-            ),
-            started_at=min(latest.release_since or latest.last_seen_at for latest in found),
-            workload_id=workload_id,
-            release_id=release_id,
-            hardware_target_id=target_id,
-            devices_affected=len(found),
-            evidence={"devices": _serials(found), "mismatches": found[0].context.mismatches},
+    found = []
+    for (workload_id, release_id, target_id), wrong in sorted(groups.items()):
+        known = list(
+            heard.filter(
+                workload_id=workload_id, release_id=release_id, device__hardware_target_id=target_id
+            ).values_list("device_id", flat=True)
         )
-        for (workload_id, release_id, target_id), found in sorted(groups.items())
-    ]
+        share = wilson(len(wrong), len(known))
+        found.append(
+            Sighting(
+                kind=Alarm.Kind.BOM_MISMATCH,
+                severity=Alarm.Severity.WARNING,
+                summary=(
+                    f"{len(wrong)} of {len(known)} devices on {wrong[0].device.hardware_target.slug} run "
+                    f"{wrong[0].workload.slug} {wrong[0].release.version} with other parts than registered"
+                ),
+                started_at=min(latest.release_since or latest.last_seen_at for latest in wrong),
+                workload_id=workload_id,
+                release_id=release_id,
+                hardware_target_id=target_id,
+                metric="mismatch",
+                effect=share.estimate,
+                lower=share.lower,
+                upper=share.upper,
+                devices_affected=len(wrong),
+                evidence={"devices": _serials(wrong), "mismatches": wrong[0].context.mismatches},
+                attribution=concentration(_ids(wrong), workload_id, known),
+            )
+        )
+    return found
 
 
 def over_threshold(*, now: datetime) -> list[Sighting]:
@@ -196,6 +247,57 @@ def over_threshold(*, now: datetime) -> list[Sighting]:
     for key, members in sorted(groups.items()):
         found.extend(_exceeding(key, members, now))
     return found
+
+
+def accuracy_drops(*, now: datetime) -> list[Sighting]:
+    """Workloads whose newest labelled release is shown to be right less often than the one before it.
+
+    From labels drawn at random within thirty days; both intervals must part by more than the tolerated drop.
+    """
+    found = []
+    for workload in Workload.objects.all():
+        span = {"start": now - LABELS_WITHIN, "end": now}
+        labelled = [row for row in accuracy_by_release(workload, **span) if row.random is not None]
+        if len(labelled) < 2:
+            continue
+        newer, older = labelled[0], labelled[1]
+        signal = signal_between(older, newer)
+        if signal["signal"] != "retrain":
+            continue
+        first = Label.objects.filter(release=newer.release, time__gte=span["start"]).earliest("time").time
+        found.append(
+            Sighting(
+                kind=Alarm.Kind.ACCURACY_DROP,
+                severity=Alarm.Severity.WARNING,
+                summary=f"Accuracy of {workload.slug} fell with {newer.release.version}: {signal['reason']}",
+                started_at=first,
+                workload_id=workload.pk,
+                release_id=newer.release.pk,
+                metric="accuracy",
+                effect=newer.random.estimate - older.random.estimate,
+                # both intervals hold at once, so their ends bound the difference
+                lower=newer.random.lower - older.random.upper,
+                upper=newer.random.upper - older.random.lower,
+                devices_affected=newer.random.devices,
+                evidence={"before": older.to_dict(), "now": newer.to_dict()},
+                attribution=_accuracy_by_target(older, newer),
+            )
+        )
+    return found
+
+
+def _accuracy_by_target(older: ReleaseAccuracy, newer: ReleaseAccuracy) -> dict[str, Any]:
+    """How accuracy changed on each hardware target that has labels of both releases."""
+    readings = [
+        {
+            "cause": "hardware target",
+            "words": f"{slug}: {found.estimate:.1%} after {older.targets[slug].estimate:.1%}",
+            "share": None,
+        }
+        for slug, found in sorted(newer.targets.items())
+        if slug in older.targets
+    ]
+    return {"readings": readings, "caveat": "By hardware target, from labels drawn at random."}
 
 
 def _exceeding(key: tuple[int, int, int], members: Sequence[DeviceLatest], now: datetime) -> list[Sighting]:
@@ -218,6 +320,18 @@ def _exceeding(key: tuple[int, int, int], members: Sequence[DeviceLatest], now: 
             continue
         first = hit[0]
         share = float(np.nanmean(new[exceeding]))
+        # what a device did before is not known to be nothing, but it stayed under the lower limit if it was known
+        rise, lower, upper = _mean_with_interval(new[exceeding] - np.nan_to_num(old[exceeding]))
+        known = (
+            _accepted()
+            .filter(
+                workload_id=workload_id,
+                release_id=release_id,
+                device__hardware_target_id=target_id,
+                last_seen_at__gte=now - RECENT,
+            )
+            .values_list("device_id", flat=True)
+        )
         found.append(
             Sighting(
                 kind=rule.kind,
@@ -231,21 +345,32 @@ def _exceeding(key: tuple[int, int, int], members: Sequence[DeviceLatest], now: 
                 release_id=release_id,
                 hardware_target_id=target_id,
                 metric=rule.metric,
-                effect=share
-                - float(np.nan_to_num(np.nanmean(old[exceeding])) if np.isfinite(old[exceeding]).any() else 0),
+                effect=rise,
+                lower=lower,
+                upper=upper,
                 devices_affected=len(hit),
                 evidence={
                     "devices": _serials(hit),
                     "limit": rule.lately,
                     "limit_before": rule.before,
                     "metric": METRICS[rule.metric].title,
+                    "share": share,
                 },
+                attribution=concentration(_ids(hit), workload_id, known),
             )
         )
     return found
 
 
-def _accepted():
+def _mean_with_interval(changes: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The mean over devices with Student's 95 % interval; the mean alone where two devices changed exactly alike."""
+    mean = float(changes.mean())
+    error = float(changes.std(ddof=1)) / np.sqrt(len(changes))
+    half = float(stats.t.ppf(0.975, len(changes) - 1)) * error
+    return mean, mean - half, mean + half
+
+
+def _accepted() -> QuerySet[DeviceLatest]:
     return DeviceLatest.objects.filter(device__status=Device.Status.ACCEPTED).select_related(
         "device__hardware_target", "workload", "release"
     )
@@ -254,6 +379,10 @@ def _accepted():
 def _is_silent(latest: DeviceLatest, now: datetime) -> bool:
     patience = max(timedelta(seconds=SILENT_INTERVALS * latest.workload.expected_interval_s), SILENT_AT_LEAST)
     return now - latest.last_seen_at > patience
+
+
+def _ids(latest: Iterable[DeviceLatest]) -> set[int]:
+    return {row.device_id for row in latest}
 
 
 def _serials(latest: Iterable[DeviceLatest]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drift.models import Alarm, Evaluation, Finding
-from drift.services import board, runs
+from drift.services import board, playbooks, runs
 from telemetry.models import ReleaseSpan
 from tests.drift.conftest import HOUR, hourly
 from tests.telemetry.records import make_context, store_batch
@@ -18,9 +18,9 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def make_fleet(cast, now, make_device):
-    """Ten devices per hardware target on one release; `energy` multiplies the newest day on a target."""
+    """Ten devices per hardware target on one release; `energy` multiplies a measure of the newest day on a target."""
 
-    def make(*, energy: dict[str, float] | None = None, devices: int = 10) -> None:
+    def make(*, energy: dict[str, float] | None = None, devices: int = 10, measure: str = "energy") -> None:
         rng = np.random.default_rng(3)
         context = make_context(cast.release, now)
         for target in ("orin-nx-16", "hailo-8"):
@@ -29,7 +29,7 @@ def make_fleet(cast, now, make_device):
                 own = float(rng.lognormal(0, 0.1))
                 before = hourly(rng, now - DAY - 48 * HOUR, 48, 20, own=own)
                 after = hourly(rng, now - DAY, 24, 20, own=own)
-                after.measures["energy"][:] *= (energy or {}).get(target, 1.0)
+                after.measures[measure][:] *= (energy or {}).get(target, 1.0)
                 store_batch(device, context, before, seq=1, received_at=now)
                 store_batch(device, context, after, seq=2, received_at=now)
                 ReleaseSpan.objects.create(
@@ -61,6 +61,26 @@ def test_more_energy_on_one_target_raises_one_alarm_with_effect_interval_and_att
     assert (alarm.kind, alarm.hardware_target, alarm.metric) == (Alarm.Kind.ENERGY_DRIFT, cast.orin, "energy_mean")
     assert alarm.lower < 0.08 < alarm.upper
     assert alarm.started_at == now - DAY
+
+
+@pytest.mark.parametrize(
+    ("measure", "factor", "kind", "metric"),
+    [
+        ("confidence", 0.95, Alarm.Kind.CONFIDENCE_DROP, "confidence_mean"),
+        ("accelerator_utilization", 0.5, Alarm.Kind.OCCUPANCY_DROP, "accelerator_utilization"),
+    ],
+)
+def test_a_drop_raises_the_alarm_of_its_kind_with_interval_and_playbook(
+    measure, factor, kind, metric, make_fleet, cast, now
+) -> None:
+    playbooks.install_defaults(now=now)
+    make_fleet(energy={"orin-nx-16": factor}, measure=measure)
+    run(now)
+    (alarm,) = Alarm.objects.all()
+    assert (alarm.kind, alarm.metric, alarm.hardware_target) == (kind, metric, cast.orin)
+    assert alarm.lower < alarm.effect < alarm.upper < 0.0
+    assert alarm.playbook.playbook.alarm_kind == kind
+    assert alarm.attribution is not None
 
 
 def test_a_quiet_fleet_raises_none_and_says_no_change_shown(make_fleet, now) -> None:
