@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET
 
 from fleet import page, timerange
 from fleet.exceptions import InvalidInput
+from fleet.tables import csv_response
 from telemetry import charts
 from telemetry.charts import Chart
 from telemetry.metrics import METRICS, Metric
@@ -59,6 +60,7 @@ RIDGES_LOOK_BACK = timedelta(days=30)
 MOST_RIDGES = 6
 MOST_DAYS = 14
 LEVELS_SHOWN = 4
+COLUMNS = ("dimension", "divergence", "level", "inside", "outside", "difference", "lower", "upper", "shown")
 # A selection half of which comes from so few devices is told apart by anything that these have in common.
 FEW_CARRIERS = 3
 
@@ -261,12 +263,38 @@ def differences(request: HttpRequest) -> HttpResponse:
         found = region_differences(
             question.selection, metric, region, start=question.range.start, end=question.end, now=question.now
         )
+        if found and request.GET.get("format") in ("csv", "json"):
+            return _file(question, found, request.GET["format"])
         context |= _shown(question, found, metric) if found else {"nothing": True}
     response = render(request, "telemetry/_differences_panel.html", context)
     if request.headers.get("HX-Trigger") == "region-form":
         query = urlencode([(name, value) for name, value in request.GET.items() if value])
         response["HX-Replace-Url"] = f"{reverse('telemetry:explore')}?{query}"
     return response
+
+
+def _file(question: Question, found: RegionDifferences, form: str) -> HttpResponse:
+    """The differences as a file: one row per level, and in JSON what they rest on."""
+    rows = [
+        dict(zip(COLUMNS, (dimension.name, dimension.divergence, *_figures(level)), strict=True))
+        for dimension in found.dimensions
+        for level in dimension.levels
+    ]
+    if form == "csv":
+        return csv_response("differences", COLUMNS, rows)
+    region = {name: getattr(found.region, name) for name in ("start", "end", "low", "high")}
+    rests_on = ("inside", "outside", "devices", "carriers", "devices_read", "of_devices", "record_devices")
+    document = {
+        "region": region,
+        **{name: getattr(found, name) for name in rests_on},
+        "as_of": question.as_of,
+        "levels": rows,
+    }
+    return JsonResponse(document, headers={"Content-Disposition": 'attachment; filename="differences.json"'})
+
+
+def _figures(level: Level) -> tuple:
+    return level.label, level.inside, level.outside, level.difference, level.lower, level.upper, level.shown
 
 
 def region_of(question: Question, metric: Metric) -> Region | None:

@@ -1,5 +1,7 @@
 """Explore: the page, its charts, and the panel that names the dimension that differs in a selection."""
 
+import csv
+import io
 from datetime import timedelta
 
 import numpy as np
@@ -78,6 +80,25 @@ def test_the_answer_of_the_form_puts_the_selection_into_the_address_of_the_page(
     answer = client.get("/panels/differences/", query, headers={"HX-Request": "true", "HX-Trigger": "region-form"})
     assert answer["HX-Replace-Url"].startswith("/explore/?workload=lane-assist&from=-6h&sel_from=-2h")
     assert "HX-Replace-Url" not in panel(client, **SLOW)
+
+
+def test_the_differences_come_as_csv_and_json_too(client, measured):
+    rows = list(csv.DictReader(io.StringIO(b"".join(panel(client, **SLOW, format="csv")).decode())))
+    release = next(row for row in rows if row["dimension"] == "release")
+    assert release["level"] == "4.2.0" and float(release["inside"]) == 1.0
+    document = panel(client, **SLOW, format="json").json()
+    assert len(document["levels"]) == len(rows)
+    assert (document["region"]["start"], document["devices"]) == ("2026-03-02T10:00:00Z", 8)
+
+
+def test_an_empty_fleet_says_so_everywhere(client, cast):
+    for address in ("/explore/", "/energy/", "/compare/"):
+        assert client.get(address).status_code == 200
+    for name in ("heatmap", "ecdf", "ridgeline", "temperature", "throttled"):
+        assert client.get(f"/figures/{name}/").json()["empty"]["cause"] == "no_device"
+    assert "Nothing to compare" in panel(client, sel_low="5").content.decode()
+    assert "No device yet" in client.get("/panels/energy/").content.decode()
+    assert "No device of this selection reports a battery" in client.get("/panels/energy-details/").content.decode()
 
 
 @pytest.mark.parametrize(
