@@ -1,300 +1,34 @@
 """What pages' queries take on 10,000 devices and 30 days of roll-ups, and whether that grows with the raw traffic.
 
-    python benchmarks/queries.py [--devices 10000] [--days 30] [--repeats 7] [--traffic 1,10] [--full]
+    python benchmarks/queries.py [--devices 10000] [--days 30] [--repeats 7] [--traffic 1,10] [--pages] [--full]
 
 Makes a database of its own on the server of DATABASE_URL, fills the tiers by COPY, times the selectors that pages call,
 and removes it. With `--traffic 1,10` everything is done for a fleet whose devices infer once a second and for one ten
-times as busy; the last column is the ratio. Device hours are written for the newest week, and for all days of a hundred
-devices; `--full` writes them for all days of all devices (9 GB for 10,000).
+times as busy; the last column is the ratio. `--pages` also times every page, panel and chart whole, see
+benchmarks/pages.py. Device hours are written for the newest week, and for all days of a hundred devices; `--full`
+writes them for all days of all devices (9 GB for 10,000).
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import timedelta
 from pathlib import Path
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.history import DAY, HOUR, NOW, Fleet, fill, make_fleet
+from benchmarks.pages import PageTime, page_times, table_of_pages
 from benchmarks.product import temporary_product
 
 BUDGET_MS = 150
-BLOCK = 20_000
-TEMPLATES = 64
-TARGETS = ("orin-nx-16", "orin-agx-64", "hailo-8", "coral-tpu")
-REGIONS = ("eu-north", "eu-south", "us-east", "us-west")
-RELEASES = ("4.1.0", "4.2.0")
-POWER_MODES = ("15W", "30W")
-NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """Ids of what was made: devices in order, their targets and regions, and contexts by (target, release, mode)."""
-
-    workload_id: int
-    release_ids: list[int]
-    device_ids: np.ndarray
-    targets: np.ndarray
-    regions: np.ndarray
-    target_ids: list[int]
-    region_ids: list[int]
-    contexts: np.ndarray
-
-    def context_of(self, devices: np.ndarray, release: int) -> np.ndarray:
-        """The context of devices (by position) on a release (by position)."""
-        return self.contexts[self.targets[devices], release, devices % len(POWER_MODES)]
-
-
-# --- data ------------------------------------------------------------------------------------------------------------
-
-
-def make_fleet(n_devices: int) -> Fleet:
-    """Devices spread over targets and regions, each on one of two power modes; the newer release since yesterday."""
-    from fleet.models import Device, HardwareTarget, Region, Release, Workload
-    from telemetry.models import Context, DeviceLatest, ReleaseSpan
-
-    workload = Workload.objects.create(slug="lane-assist", name="Lane assist", created_at=NOW)
-    targets = [HardwareTarget.objects.create(slug=slug, name=slug, created_at=NOW) for slug in TARGETS]
-    regions = [Region.objects.create(slug=slug, name=slug, created_at=NOW) for slug in REGIONS]
-    releases = [
-        Release.objects.create(workload=workload, version=version, status="published", created_at=NOW)
-        for version in RELEASES
-    ]
-    contexts = np.zeros((len(TARGETS), len(RELEASES), len(POWER_MODES)), dtype=np.int64)
-    for place in np.ndindex(contexts.shape):
-        target, release, mode = place
-        contexts[place] = Context.objects.create(
-            digest="-".join(map(str, place)),
-            workload=workload,
-            release=releases[release],
-            accelerator=TARGETS[target],
-            power_mode=POWER_MODES[mode],
-            created_at=NOW,
-        ).pk
-    rng = np.random.default_rng(1)
-    of_target, of_region = rng.integers(0, 4, n_devices), rng.integers(0, 4, n_devices)
-    devices = Device.objects.bulk_create(
-        [
-            Device(
-                serial=f"cam-{k:06}",
-                hardware_target=targets[of_target[k]],
-                region=regions[of_region[k]],
-                enrolled_at=NOW - 60 * DAY,
-            )
-            for k in range(n_devices)
-        ],
-        batch_size=5_000,
-    )
-    fleet = Fleet(
-        workload.pk,
-        [release.pk for release in releases],
-        np.array([device.pk for device in devices]),
-        of_target,
-        of_region,
-        [target.pk for target in targets],
-        [region.pk for region in regions],
-        contexts,
-    )
-    everyone = np.arange(n_devices)
-    context_ids = fleet.context_of(everyone, 1)
-    DeviceLatest.objects.bulk_create(
-        [
-            DeviceLatest(
-                device=device,
-                workload=workload,
-                release=releases[1],
-                context_id=int(context_ids[k]),
-                last_seen_at=NOW - timedelta(seconds=int(rng.integers(0, 60))),
-                boot_id="b",
-                batch_seq=1,
-                latency_p95_ms=20 + rng.normal(),
-                energy_mj=40 + rng.normal(),
-                confidence=0.9,
-                temperature_c=60,
-                fallback_rate=0.01,
-                error_rate=0.001,
-            )
-            for k, device in enumerate(devices)
-        ],
-        batch_size=5_000,
-    )
-    for release, first, last in ((releases[0], NOW - 30 * DAY, NOW - DAY), (releases[1], NOW - DAY, NOW)):
-        ReleaseSpan.objects.bulk_create(
-            [
-                ReleaseSpan(device=device, workload=workload, release=release, first_time=first, last_time=last)
-                for device in devices
-            ],
-            batch_size=5_000,
-        )
-    return fleet
-
-
-@cache
-def templates(count: int) -> dict[str, list]:
-    """Roll-up values of `count` inferences, a few different ones, by column."""
-    from telemetry import columns
-    from telemetry.histograms import Histogram, HistogramRows, pack_classes
-
-    rng = np.random.default_rng(count)
-    values: dict[str, list] = {column.name: [] for column in columns.ROLLUP_VALUES}
-    # the shape of a large sample is drawn from at most this many values, and its counts scaled
-    drawn = min(count, 200_000)
-    for _ in range(TEMPLATES if count < 100_000 else 8):
-        row: dict = dict.fromkeys(values, 0)
-        row |= {"count": count, "fallback_cpu": count // 100, "throttled": count // 50, "outcome_error": count // 1000}
-        row |= {f"{measure}_n": count for measure in columns.MEASURES}
-        row |= {f"{measure}_sum": 50.0 * count for measure in columns.MEASURES}
-        row |= dict.fromkeys(("latency_min", "latency_max", "temperature_max", "power_max", "memory_max"), 60.0)
-        row["latency_sumsq"] = row["energy_sumsq"] = 2600.0 * count
-        for name, middle in (("latency", 20.0), ("energy", 40.0)):
-            histogram = Histogram.of(middle * rng.lognormal(0, 0.3, drawn))
-            scaled = Histogram(histogram.offset, histogram.counts * (count // drawn))
-            row[f"{name}_hist"] = scaled.pack()
-        one = np.zeros(drawn, dtype=np.int64)
-        for name in ("confidence", "input_quality"):
-            row[f"{name}_hist"] = HistogramRows.of_unit_values(one, rng.beta(9, 2, drawn), 1).pack()[0]
-        classes = np.arange(10)
-        row["class_counts"] = pack_classes(
-            HistogramRows(classes * 0, classes, classes * 0 + max(count // 10, 1), np.zeros(1, dtype=np.int64))
-        )[0]
-        for name, value in row.items():
-            values[name].append(value)
-    return values
-
-
-def copy_rollups(table: str, keys: dict[str, np.ndarray], count: int) -> int:
-    """Write rows with the given keys (bucket in microseconds), each with the values of `count` inferences."""
-    from telemetry import columns
-    from telemetry.binary_copy import Field
-    from telemetry.store import copy_tables
-
-    values = templates(count)
-    n_templates = len(values["count"])
-    n = keys["bucket"].size
-    layout = columns.TABLES[table]
-    for start in range(0, n, BLOCK):
-        part = {name: key[start : start + BLOCK] for name, key in keys.items()}
-        size = part["bucket"].size
-        chosen = (np.arange(size) + start) % n_templates
-        fields = [
-            Field(column.name, column.type, part[column.name])
-            if column.name in part
-            else Field(
-                column.name,
-                column.type,
-                [values[column.name][k] for k in chosen]
-                if column.type == "bytea"
-                else np.array(values[column.name])[chosen],
-            )
-            for column in layout
-        ]
-        copy_tables([(table, fields, size)])
-    return n
-
-
-def grid(times: np.ndarray, **keys: np.ndarray) -> dict[str, np.ndarray]:
-    """Every time with every row of keys, time by time."""
-    n = next(iter(keys.values())).size
-    return {"bucket": np.repeat(times, n)} | {name: np.tile(key, times.size) for name, key in keys.items()}
-
-
-def times(start: datetime, end: datetime, step: timedelta) -> np.ndarray:
-    """Starts of steps in microseconds."""
-    from telemetry.store import microseconds
-
-    return np.arange(microseconds(start), microseconds(end), step // timedelta(microseconds=1))
-
-
-def fill(fleet: Fleet, *, days: int, rate: int, full: bool) -> dict[str, int]:
-    """Fill every tier for a fleet whose devices infer `rate` times a second; rows by table."""
-    rows: dict[str, int] = {}
-    start = (NOW - days * DAY).replace(hour=0)
-    switch = NOW - DAY
-    n = fleet.device_ids.size
-    per_cohort = max(n // (len(TARGETS) * len(REGIONS) * len(POWER_MODES)), 1)
-    places = np.array(list(np.ndindex(len(TARGETS), len(REGIONS), len(POWER_MODES))))
-    for table, step in (("cohort_5min", timedelta(minutes=5)), ("cohort_hour", HOUR), ("cohort_day", DAY)):
-        count = int(per_cohort * rate * step.total_seconds())
-        rows[table] = 0
-        for release, (first, last) in enumerate(((start, switch), (switch.replace(hour=0), NOW))):
-            keys = grid(
-                times(first, last, step),
-                context_id=fleet.contexts[places[:, 0], release, places[:, 2]],
-                hardware_target_id=np.array(fleet.target_ids)[places[:, 0]],
-                region_id=np.array(fleet.region_ids)[places[:, 1]],
-            )
-            rows[table] += copy_rollups(table, keys, count)
-    rows["cohort_cell"] = fill_cells(fleet, start, places)
-    everyone, some = np.arange(n), np.arange(min(100, n))
-
-    def devices(table: str, which: np.ndarray, first: datetime, last: datetime, step: timedelta) -> int:
-        release = 1 if first >= switch else 0
-        ids = {"device_id": fleet.device_ids[which], "context_id": fleet.context_of(which, release)}
-        if table == "device_minute":
-            ids["batch_id"] = which
-        return copy_rollups(table, grid(times(first, last, step), **ids), int(rate * step.total_seconds()))
-
-    week = max(start, (NOW - 8 * DAY).replace(hour=0))
-    minute = timedelta(minutes=1)
-    rows["device_day"] = devices("device_day", everyone, start, NOW.replace(hour=0), DAY)
-    rows["device_hour"] = devices("device_hour", everyone, start if full else week, NOW, HOUR)
-    if not full:
-        rows["device_hour"] += devices("device_hour", some, start, week, HOUR)
-    rows["device_minute"] = devices("device_minute", some, NOW - 2 * DAY, NOW - HOUR, minute)
-    rows["device_minute"] += devices("device_minute", everyone, NOW - HOUR, NOW + 5 * minute, minute)
-    mark_running_hour(fleet)
-    return rows
-
-
-def fill_cells(fleet: Fleet, start: datetime, places: np.ndarray) -> int:
-    """Hours of cohorts by condition: three temperature bands, throttled or not, two kinds of fallback."""
-    from telemetry import columns
-    from telemetry.binary_copy import Field
-    from telemetry.store import copy_tables
-
-    conditions = np.array(list(np.ndindex(2, 3, 2)))
-    cells = np.array(list(np.ndindex(len(places), len(conditions))))
-    place, condition = places[cells[:, 0]], conditions[cells[:, 1]]
-    keys = grid(
-        times(start, NOW, HOUR),
-        context_id=fleet.contexts[place[:, 0], 1, place[:, 2]],
-        hardware_target_id=np.array(fleet.target_ids)[place[:, 0]],
-        region_id=np.array(fleet.region_ids)[place[:, 1]],
-        throttled=condition[:, 0],
-        temperature_band=condition[:, 1] + 5,
-        fallback=condition[:, 2],
-    )
-    n = keys["bucket"].size
-    for begin in range(0, n, BLOCK):
-        size = min(BLOCK, n - begin)
-        fields = [
-            Field(column.name, column.type, keys[column.name][begin : begin + size])
-            if column.name in keys
-            else Field(column.name, column.type, np.full(size, 1000))
-            for column in columns.COHORT_CELL
-        ]
-        copy_tables([("cohort_cell", fields, size)])
-    return n
-
-
-def mark_running_hour(fleet: Fleet) -> None:
-    """The hour and the day that run are not written: what folding leaves for readers to take from the finer tier."""
-    from telemetry import store
-
-    none = fleet.device_ids * 0
-    buckets = none + store.microseconds(NOW)
-    store.add_stale(store.Marks(none, fleet.device_ids, none, buckets))
 
 
 # --- questions -------------------------------------------------------------------------------------------------------
@@ -316,7 +50,7 @@ def questions(fleet: Fleet) -> list[Question]:
     from telemetry.metrics import METRICS
     from telemetry.selectors.adoption import adoption
     from telemetry.selectors.completeness import completeness
-    from telemetry.selectors.device_table import device_rows
+    from telemetry.selectors.device_table import device_rows, latency_sparks, worst_devices
     from telemetry.selectors.distributions import class_mix, metric_distributions, metric_heatmap
     from telemetry.selectors.energy import energy_by_condition, energy_figures, energy_variation
     from telemetry.selectors.fleet_state import cells
@@ -350,7 +84,9 @@ def questions(fleet: Fleet) -> list[Question]:
         Question("home", "online, late, silent", lambda: presence(Device.objects.all(), now=NOW)),
         Question("any", "is anything waiting to be folded", lambda: catch_up(NOW)),
         Question("any", "completeness, 24 h", lambda: completeness(workload, **day)),
-        Question("devices", "all devices by deviation", lambda: device_rows({}, now=NOW)),
+        Question("home", "the worst devices", lambda: worst_devices({}, now=NOW, most=8)),
+        Question("devices", "50 devices by deviation", lambda: device_rows({}, now=NOW)[:50]),
+        Question("devices", "p95 of 50 devices, 24 h", lambda: latency_sparks(few[:50], now=NOW)),
         Question("release", "latency by release, 24 h", series("latency", DAY)),
         Question("release", "latency by release, 2 d", series("latency", 2 * DAY)),
         Question("release", "latency by release, 7 d", series("latency", 7 * DAY)),
@@ -416,31 +152,38 @@ def median_ms(ask: Callable[[], object], repeats: int) -> float:
     return statistics.median(taken)
 
 
-Times = dict[tuple[str, str], tuple[float, bool]]
+@dataclass(frozen=True)
+class Measured:
+    """Milliseconds of each question by (page, name), with whether the budget applies; times of whole pages."""
+
+    questions: dict[tuple[str, str], tuple[float, bool]]
+    pages: list[PageTime]
 
 
-def measure(n_devices: int, days: int, rate: int, repeats: int, full: bool) -> Times:
-    """Fill a database for one traffic and time every question; milliseconds, and whether the budget applies."""
+def measure(options: argparse.Namespace, rate: int) -> Measured:
+    """Fill a database for one traffic, and time every question and every page."""
     with temporary_product():
-        return _measured(n_devices, days, rate, repeats, full)
+        return _measured(options, rate)
 
 
-def _measured(n_devices: int, days: int, rate: int, repeats: int, full: bool) -> Times:
+def _measured(options: argparse.Namespace, rate: int) -> Measured:
     from django.db import connection
 
     begin = time.perf_counter()
-    fleet = make_fleet(n_devices)
-    rows = fill(fleet, days=days, rate=rate, full=full)
+    fleet = make_fleet(options.devices)
+    rows = fill(fleet, days=options.days, rate=rate, full=options.full)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
         cursor.execute("SELECT pg_database_size(current_database())")
         size = cursor.fetchone()[0]
     told = ", ".join(f"{name} {n:,}" for name, n in rows.items())
     print(f"{rate} inference(s) a second and device: {told}; {size / 1e9:.1f} GB, {time.perf_counter() - begin:.0f} s")
-    return {
-        (question.page, question.name): (median_ms(question.ask, repeats), question.budgeted)
+    print(f"load average before measuring: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", flush=True)
+    asked = {
+        (question.page, question.name): (median_ms(question.ask, options.repeats), question.budgeted)
         for question in questions(fleet)
     }
+    return Measured(asked, page_times(fleet, options.repeats) if options.pages else [])
 
 
 def main() -> None:
@@ -450,13 +193,15 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--traffic", default="1,10", help="inferences a second and device, with commas")
+    parser.add_argument("--pages", action="store_true", help="time whole pages, panels and charts as well")
     parser.add_argument("--full", action="store_true", help="device hours of all devices for all days")
     options = parser.parse_args()
     traffics = [int(rate) for rate in options.traffic.split(",")]
-    tasks = [(options.devices, options.days, rate, options.repeats, options.full) for rate in traffics]
+    tasks = [(options, rate) for rate in traffics]
     # a process for each: Django can be set up for one database only
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        found = pool.starmap(measure, tasks, chunksize=1)
+        measured = pool.starmap(measure, tasks, chunksize=1)
+    found = [one.questions for one in measured]
     print(f"\n{options.devices:,} devices, {options.days} days, median of {options.repeats}, milliseconds")
     print(f"{'page':<12}{'question':<44}" + "".join(f"{f'x{rate}':>9}" for rate in traffics) + f"{'ratio':>8}")
     for key, (_, budgeted) in found[0].items():
@@ -467,6 +212,9 @@ def main() -> None:
     budgeted = [max(r[key][0] for r in found) for key, (_, limited) in found[0].items() if limited]
     within = sum(value <= BUDGET_MS for value in budgeted)
     print(f"\n{within} of {len(budgeted)} pages' questions within {BUDGET_MS} ms")
+    if options.pages:
+        print(f"\nwhole pages on the server, milliseconds, at x{traffics[-1]} traffic")
+        print(table_of_pages(measured[-1].pages))
 
 
 if __name__ == "__main__":
