@@ -54,6 +54,16 @@ class TimeRange:
         return f"{self.start:%d %b %H:%M} – {self.end.strftime('%H:%M' if same_day else '%d %b %H:%M')}"
 
     @property
+    def words(self) -> str:
+        """The label as it stands within a line: "last 24 hours", or both ends."""
+        return self.label[0].lower() + self.label[1:] if self.preset else self.label
+
+    @property
+    def phrase(self) -> str:
+        """The range after "in": "the last 24 hours", or "this range"."""
+        return f"the {self.words}" if self.preset else "this range"
+
+    @property
     def wider(self) -> tuple[str, str | None]:
         """`from` and `to` of the range twice as long: a relative one stays relative, another grows on both sides."""
         return self._scaled(2.0)

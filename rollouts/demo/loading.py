@@ -266,8 +266,8 @@ def _tour(workload: Workload, owner: User, now: datetime) -> None:
         "release": Release.objects.get(workload=workload, version=fleet_story.RUNNING).pk,
         "older": story.OLDER,
         "device": story.FALLING_BACK,
-        "fallback_start": rfc3339(began + story.FALLBACK_FROM - timedelta(hours=6)),
-        "fallback_end": rfc3339(began + story.FALLBACK_UNTIL + timedelta(hours=6)),
+        "fallback_start": rfc3339(began),
+        "fallback_end": rfc3339(began + story.FALLBACK_SHOWN),
         "rollout": Rollout.objects.get(release__workload=workload, release__version=fleet_story.CANARY).pk,
     }
     for step, (name, path, query, note) in enumerate(story.TOUR, start=1):

@@ -97,8 +97,11 @@ class DeviceLanes:
 
 
 def device_lanes(lanes: DeviceLanes, *, start: datetime, end: datetime, footing: Footing | None = None) -> Chart:
-    """Stacked lanes that share one time axis, so that what happened together stands together."""
-    axes, domains = _axes()
+    """Stacked lanes that share one time axis, so that what happened together stands together.
+
+    Lanes of what the device does not measure are left out, and the others share their room.
+    """
+    axes, domains = _axes([name for name in HEIGHTS if _has(lanes, name)])
     data: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
@@ -106,13 +109,15 @@ def device_lanes(lanes: DeviceLanes, *, start: datetime, end: datetime, footing:
     _draw_releases(lanes.releases, start, end, domains["releases"], shapes, notes)
     data.append(_events(lanes.events))
     for name, cohort_name in (("latency", "latency_p95"), ("temperature", "temperature"), ("energy", "energy")):
-        if cohort_name in lanes.cohort:
+        if cohort_name in lanes.cohort and name in domains:
             data += _cohort(times, lanes.cohort[cohort_name], cohort_name.replace("latency_", ""), lane=name)
     data += _latency(times, lanes.values)
     for name, index in (("temperature", 1), ("energy", 0), ("memory", 6), ("queue", 6)):
-        data.append(_line(times, lanes.values.get(name, ()), name, colour(index), lane=name))
+        if name in domains:
+            data.append(_line(times, lanes.values[name], name, colour(index), lane=name))
     for span in lanes.throttled:
-        shapes.append(_band(span, domains["temperature"], "--hold", 0.22))
+        if "temperature" in domains:
+            shapes.append(_band(span, domains["temperature"], "--hold", 0.22))
         shapes.append(_band(span, domains["latency"], "--hold", 0.1))
     for span in lanes.clock:
         token, alpha, _ = CLOCK[span.label]
@@ -139,13 +144,24 @@ def device_lanes(lanes: DeviceLanes, *, start: datetime, end: datetime, footing:
     return Chart(data, layout, _table(lanes), footing or Footing())
 
 
-def _axes() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
+def _has(lanes: DeviceLanes, name: str) -> bool:
+    """Whether a lane has something to show; those that every device has are always there."""
+    if name == "clock":
+        return bool(lanes.clock)
+    if name not in ("temperature", "energy", "memory", "queue"):
+        return True
+    return any(value == value for value in lanes.values.get(name, ()))
+
+
+def _axes(shown: Sequence[str]) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
     """One value axis per lane from the top down, and the stretch of the height that each has."""
-    scale = (1 - GAP_BETWEEN * (len(HEIGHTS) - 1)) / sum(HEIGHTS.values())
+    scale = (1 - GAP_BETWEEN * (len(shown) - 1)) / sum(HEIGHTS[name] for name in shown)
     axes: dict[str, Any] = {}
     domains: dict[str, tuple[float, float]] = {}
     top = 1.0
     for place, (name, height) in enumerate(HEIGHTS.items()):
+        if name not in shown:
+            continue
         bottom = max(0.0, top - height * scale)
         domains[name] = (round(bottom, 4), round(top, 4))
         top = bottom - GAP_BETWEEN
@@ -172,13 +188,18 @@ def _axis_of(lane: str) -> str:
 
 
 def _line(times: Sequence[str], values: Sequence[float], name: str, paint: str, *, lane: str) -> dict[str, Any]:
+    """A line that breaks where nothing was measured; a step that stands alone is a dot, or it would not be seen."""
+    drawn = numbers(values)
+    missing = [True, *(value is None for value in drawn), True]
+    alone = [before and after for before, after in zip(missing[:-2], missing[2:], strict=True)]
     return {
         "type": "scatter",
         "name": name,
         "x": list(times),
-        "y": numbers(values),
+        "y": drawn,
         "yaxis": _axis_of(lane),
-        "mode": "lines",
+        "mode": "lines+markers" if any(alone) else "lines",
+        "marker": {"color": paint, "size": [4 if one else 0 for one in alone]} if any(alone) else {},
         "connectgaps": False,
         "line": {"color": paint, "width": 1.75},
         "hovertemplate": f"{name} %{{y:.4~g}}<extra></extra>",
@@ -191,9 +212,9 @@ def _latency(times: Sequence[str], values: dict[str, Sequence[float]]) -> list[d
     thin = {"color": colour(0, 0.7), "width": 1}
     return [
         fill,
-        {**_line(times, p50, "p50", "", lane="latency"), "line": thin},
-        {**_line(times, p95, "p95", "", lane="latency"), "line": {"color": colour(0), "width": 2.25}},
-        {**_line(times, p99, "p99", "", lane="latency"), "line": {**thin, "dash": "dot"}},
+        {**_line(times, p50, "p50", thin["color"], lane="latency"), "line": thin},
+        {**_line(times, p95, "p95", colour(0), lane="latency"), "line": {"color": colour(0), "width": 2.25}},
+        {**_line(times, p99, "p99", thin["color"], lane="latency"), "line": {**thin, "dash": "dot"}},
     ]
 
 
@@ -202,7 +223,10 @@ def _cohort(times: Sequence[str], band: CohortBand, name: str, *, lane: str) -> 
     lower, upper = numbers(band.lower), numbers(band.upper)
     fill = {**filled_between(times, lower, upper, "var(--axis) / 0.16"), "yaxis": _axis_of(lane)}
     dashed = {"dash": "dash", "color": "var(--axis)", "width": 1.5}
-    return [fill, {**_line(times, band.median, f"{name}, median of the cohort", "", lane=lane), "line": dashed}]
+    return [
+        fill,
+        {**_line(times, band.median, f"{name}, median of the cohort", "var(--axis)", lane=lane), "line": dashed},
+    ]
 
 
 def _events(events: Sequence[Event]) -> dict[str, Any]:

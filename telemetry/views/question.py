@@ -139,7 +139,7 @@ class Question:
             "filtered_out": lambda: Empty.filtered_out(""),
             "still_aggregating": Empty.still_aggregating,
             "rejected": lambda: Empty.rejected(refused, address("telemetry:ingest")),
-            "no_data_in_range": lambda: Empty.no_data_in_range(self.range.label.lower()),
+            "no_data_in_range": lambda: Empty.no_data_in_range(self.range.words),
         }[cause]()
         return Chart.nothing(empty, Footing(as_of=self.as_of))
 

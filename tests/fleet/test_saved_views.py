@@ -2,7 +2,9 @@
 
 import pytest
 
+from fleet.actors import Actor
 from fleet.models import AuditEntry, SavedView
+from fleet.services.saved_views import save_view
 
 pytestmark = pytest.mark.django_db
 
@@ -82,3 +84,18 @@ def test_views_are_kept_over_rest_with_the_same_rules(api_client, cast):
     assert engineer.patch(f"/api/v1/saved-views/{number}", {"shared": False}, format="json").status_code == 200
     assert manager.get(f"/api/v1/saved-views/{number}").status_code == 404
     assert engineer.delete(f"/api/v1/saved-views/{number}").status_code == 204
+
+
+def test_the_tour_stands_on_the_fleet_home_only_with_example_data_and_until_it_is_dismissed(browser_client, cast, now):
+    client = browser_client(cast.engineer)
+    assert "Three stories" not in client.get("/").content.decode()
+    save_view(
+        owner=cast.manager, name="A canary caught", path="/devices/", query="seen=late", note="Look at the lane.",
+        shared=True, tour_step=1, actor=Actor.system("test"), now=now,
+    )  # fmt: skip
+    cast.orin.devices.create(serial="cam-1", region=cast.north, enrolled_at=now)
+    text = client.get("/").content.decode()
+    assert "Three stories" in text and "/devices/?seen=late" in text and "Look at the lane." in text
+    assert "A canary caught" not in client.get("/devices/").content.decode(), "it is no tab of that page"
+    client.cookies["ridgeline-tour"] = "seen"
+    assert "Three stories" not in client.get("/").content.decode()

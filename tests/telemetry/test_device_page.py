@@ -84,3 +84,23 @@ def test_counters_of_a_device_without_any_take_no_room(browser_client, cast, mak
     make_device("cam-0")
     answer = browser_client(cast.engineer).get("/panels/counters/", {"device": "cam-0"})
     assert answer.status_code == 200 and answer.content.strip() == b""
+
+
+def test_a_lane_of_what_is_not_measured_is_left_out_and_a_step_that_stands_alone_is_a_dot(now):
+    nan = float("nan")
+    values = {name: [10.0, nan, 11.0] for name in ("latency_p50", "latency_p95", "latency_p99")}
+    lanes = DeviceLanes(
+        times=[now, now + STEP, now + 2 * STEP], values={**values, "temperature": [nan] * 3}, releases=[]
+    )
+    plain = device_lanes(lanes, start=now, end=now + 3 * STEP).to_dict()["figure"]
+    texts = [note["text"] for note in plain["layout"]["annotations"]]
+    assert "°C" not in texts and "queue depth" not in texts and "latency, ms" in texts
+    [p95] = [trace for trace in plain["data"] if trace.get("name") == "p95"]
+    assert p95["mode"] == "lines+markers" and p95["marker"]["size"][0] == p95["marker"]["size"][2] == 4
+
+
+def test_the_whole_height_is_shared_by_the_lanes_that_are_there(now):
+    values = {name: [10.0] for name in ("latency_p50", "latency_p95", "latency_p99", "energy")}
+    plain = device_lanes(DeviceLanes(times=[now], values=values, releases=[]), start=now, end=now + STEP).to_dict()
+    domains = [axis["domain"] for name, axis in plain["figure"]["layout"].items() if name.startswith("yaxis")]
+    assert max(top for _, top in domains) == 1.0 and min(bottom for bottom, _ in domains) < 0.01
