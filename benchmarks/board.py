@@ -3,7 +3,7 @@
     python -m benchmarks.board [--devices 10000] [--days 10] [--workers 1,2] [--retrospective 100] [--profile]
 
 Makes a database of its own on the server of DATABASE_URL, fills the roll-ups by COPY with the loader of
-benchmarks/queries.py, computes the board as the task workers do (one process per worker, each taking the next cell),
+benchmarks/history.py, computes the board as the task workers do (one process per worker, each taking the next cell),
 and removes the database. A board compares the newest day of every device with its week before, metric by metric, so 10
 days of roll-ups are all that it reads. `--retrospective N` times 100 hourly looks at N devices with default metrics.
 """
@@ -25,7 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from benchmarks import queries
+from benchmarks import history
 from benchmarks.product import temporary_product
 
 LOOKS = 100
@@ -38,31 +38,31 @@ take_cells({evaluation})
 """
 
 
-def fill(devices: int, days: int) -> queries.Fleet:
+def fill(devices: int, days: int) -> history.Fleet:
     """A fleet that ran the newer release for the last day and the older one before, on roll-ups of so many days."""
-    fleet = queries.make_fleet(devices)
+    fleet = history.make_fleet(devices)
     everyone = np.arange(devices)
-    start = (queries.NOW - days * queries.DAY).replace(hour=0)
+    start = (history.NOW - days * history.DAY).replace(hour=0)
 
     def put(table: str, first, last, step: timedelta) -> int:
         ids = {"device_id": fleet.device_ids, "context_id": fleet.context_of(everyone, 1)}
-        return queries.copy_rollups(
-            table, queries.grid(queries.times(first, last, step), **ids), int(step.total_seconds())
+        return history.copy_rollups(
+            table, history.grid(history.times(first, last, step), **ids), int(step.total_seconds())
         )
 
-    rows = put("device_day", start, queries.NOW.replace(hour=0), queries.DAY)
-    rows += put("device_hour", start, queries.NOW, queries.HOUR)
+    rows = put("device_day", start, history.NOW.replace(hour=0), history.DAY)
+    rows += put("device_hour", start, history.NOW, history.HOUR)
     _run_one_release(fleet)
-    print(f"{devices:,} devices on {len(queries.TARGETS)} hardware targets, {rows:,} roll-up rows of {days} days")
+    print(f"{devices:,} devices on {len(history.TARGETS)} hardware targets, {rows:,} roll-up rows of {days} days")
     return fleet
 
 
-def _run_one_release(fleet: queries.Fleet) -> None:
+def _run_one_release(fleet: history.Fleet) -> None:
     """The board compares a release with its own past: everybody has run the newer one for a month."""
     from telemetry.models import ReleaseSpan
 
     ReleaseSpan.objects.filter(release_id=fleet.release_ids[0]).delete()
-    ReleaseSpan.objects.update(first_time=queries.NOW - 30 * queries.DAY)
+    ReleaseSpan.objects.update(first_time=history.NOW - 30 * history.DAY)
 
 
 def take_cells(evaluation_id: int) -> None:
@@ -89,7 +89,7 @@ def board(workers: int, *, profiled: bool = False) -> tuple[float, int, int]:
     from drift.services import runs
 
     begin = time.perf_counter()
-    evaluation = runs.plan("board", now=queries.NOW)
+    evaluation = runs.plan("board", now=history.NOW)
     if profiled:
         profile = cProfile.Profile()
         profile.runcall(take_cells, evaluation.pk)
@@ -104,7 +104,7 @@ def board(workers: int, *, profiled: bool = False) -> tuple[float, int, int]:
         if failed:
             raise SystemExit("A worker failed; its words are above.")
         begin += idle
-    runs.finish(evaluation, now=queries.NOW)
+    runs.finish(evaluation, now=history.NOW)
     return time.perf_counter() - begin, evaluation.cells.count(), evaluation.findings.count()
 
 
@@ -116,26 +116,26 @@ def _import_seconds() -> float:
     return time.perf_counter() - begin
 
 
-def retrospective(fleet: queries.Fleet, devices: int) -> float:
+def retrospective(fleet: history.Fleet, devices: int) -> float:
     """Seconds for 100 hourly looks at so many devices, half of them treated, with the default metrics."""
     from drift.services import retrospectives
 
     ids = [int(device) for device in fleet.device_ids[:devices]]
     request = {
         "workload": "lane-assist",
-        "release": queries.RELEASES[1],
+        "release": history.RELEASES[1],
         "treated": ids[::2],
         "control": ids[1::2],
         "assignment": {"seed": 11},
-        "started_at": queries.NOW - LOOKS * queries.HOUR,
-        "looks": {"every": queries.HOUR, "until": queries.NOW},
+        "started_at": history.NOW - LOOKS * history.HOUR,
+        "looks": {"every": history.HOUR, "until": history.NOW},
     }
     old = np.arange(devices)[1::2]
-    before = queries.times(queries.NOW - (LOOKS + 168) * queries.HOUR, queries.NOW - LOOKS * queries.HOUR, queries.HOUR)
-    since = queries.times(queries.NOW - LOOKS * queries.HOUR, queries.NOW, queries.HOUR)
+    before = history.times(history.NOW - (LOOKS + 168) * history.HOUR, history.NOW - LOOKS * history.HOUR, history.HOUR)
+    since = history.times(history.NOW - LOOKS * history.HOUR, history.NOW, history.HOUR)
     for which, hours in ((np.arange(devices), before), (old, since)):
         ids_of = {"device_id": fleet.device_ids[which], "context_id": fleet.context_of(which, 0)}
-        queries.copy_rollups("device_hour", queries.grid(hours, **ids_of), 3600)
+        history.copy_rollups("device_hour", history.grid(hours, **ids_of), 3600)
     begin = time.perf_counter()
     plan, schedule = retrospectives.plan_of(request)
     retrospectives.run(plan, schedule)
