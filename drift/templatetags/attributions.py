@@ -118,7 +118,7 @@ def _line(label: str, note: str, part: Mapping[str, Any], unit: str, reach: floa
         label=label,
         note=note,
         value=_text(value, unit),
-        interval=f"{_text(lower, unit)} to {_text(upper, unit)}",
+        interval=f"{_text(lower, '')} to {_text(upper, unit)}",
         treated=_text(part["treated"]["value"], unit),
         control=_text(control["value"], unit) if control else "",
         share=share_text(part.get("share")),

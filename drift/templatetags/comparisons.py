@@ -2,7 +2,7 @@
 
 from django import template
 
-from drift.selectors.release_comparison import Figure
+from drift.selectors.release_comparison import Figure, Row
 from fleet.templatetags.numbers import DASH, MINUS, percent, signed_percent
 
 register = template.Library()
@@ -16,6 +16,15 @@ def figure_value(value: float | None, figure: Figure) -> str:
     if figure.is_share:
         return percent(value, 2)
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+@register.filter
+def figure_interval(row: Row) -> str:
+    """+4.1 to +8.3 %, with the unit once; a dash where there is none."""
+    if row.lower is None or row.upper is None:
+        return DASH
+    lower, upper = (figure_difference(end, row.figure) for end in (row.lower, row.upper))
+    return f"{lower.split(' ')[0]} to {upper}"
 
 
 @register.filter

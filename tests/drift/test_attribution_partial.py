@@ -48,6 +48,7 @@ def test_components_stand_in_order_of_size_with_bars_to_the_side_of_their_sign()
     assert within.bar.start == 50.0 and within.bar.width > 40
     assert throttling.bar.start < 50.0 and throttling.bar.start + throttling.bar.width == pytest.approx(50.0)
     assert (within.value, throttling.value) == ("+9.00 mJ", "−1.00 mJ")
+    assert within.interval == "+8.50 to +9.50 mJ"
     assert throttling.shown and not fallback.shown
 
 
