@@ -62,6 +62,9 @@ class SeriesSerializer(serializers.Serializer):
     step = serializers.IntegerField(help_text="Seconds; a multiple of the tier that the range is read from")
     relative_error = serializers.FloatField(required=False, help_text="Bound of a quantile's error")
     absolute_error = serializers.FloatField(required=False, help_text="The same, of a quantile on [0, 1]")
+    without_percentiles = serializers.IntegerField(
+        required=False, help_text="Inferences that came in sums alone, or in buckets too wide to tell percentiles from"
+    )
     as_of = serializers.DateTimeField(help_text="Everything stored before this moment is included")
     series = SeriesLineSerializer(many=True)
 
@@ -119,6 +122,7 @@ def document(series: Series, *, as_of: datetime) -> dict[str, Any]:
         "unit": series.metric.unit,
         "step": int(series.step.total_seconds()),
         **error_bound(series.metric),
+        **({"without_percentiles": series.unbinned} if series.unbinned else {}),
         "from": rfc3339(series.start),
         "to": rfc3339(series.end),
         "as_of": rfc3339(as_of),

@@ -40,7 +40,11 @@ class SeriesGroup:
 
 @dataclass(frozen=True)
 class Series:
-    """A metric over time; `times` are the starts of steps, evenly spaced, in UTC."""
+    """A metric over time; `times` are the starts of steps, evenly spaced, in UTC.
+
+    `unbinned` counts inferences that the percentiles do not rest on: they came in sums alone, or in buckets so wide
+    that a percentile read from them would be invented (see telemetry.protocol.otlp).
+    """
 
     metric: Metric
     step: timedelta
@@ -48,6 +52,7 @@ class Series:
     end: datetime
     times: list[datetime]
     groups: list[SeriesGroup]
+    unbinned: int = 0
 
     @property
     def count(self) -> int:
@@ -113,7 +118,9 @@ def metric_series(
     count = on_grid(metrics.measured_count(metric, rollups), 0)
     received = on_grid(rollups.numbers["count"], 0)
     values = {name: on_grid(metrics.statistic(metric, rollups, name).astype(np.float64), np.nan) for name in names}
+    unbinned = 0
     if ps:
+        unbinned = int(count.sum() - rollups.histograms[metric.histogram].totals().sum())
         found = metrics.quantiles(metric, rollups, ps)
         values |= {metrics.quantile_name(p): on_grid(found[:, k], np.nan) for k, p in enumerate(ps)}
     lost = lost_records(selection, start=first, end=end).on_grid(groups, first, step, n_times)
@@ -129,4 +136,5 @@ def metric_series(
             SeriesGroup(group, count[k], {name: grid[k] for name, grid in values.items()}, complete[k])
             for k, group in enumerate(groups)
         ],
+        unbinned=unbinned,
     )

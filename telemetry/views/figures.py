@@ -42,6 +42,8 @@ def latency(question: Question) -> Chart:
         )
         for group in groups
     ]
+    # of OpenTelemetry clients with explicit buckets, and of windows without a histogram
+    notes = [f"{series.unbinned:,} inferences came without percentiles"] if series.unbinned else []
     return charts.percentile_bands(
         bands,
         title="latency, ms",
@@ -50,7 +52,7 @@ def latency(question: Question) -> Chart:
         log=question.params.get("log") == "1",
         budget=question.limit("latency_p95_ms"),
         markers=question.markers(),
-        footing=question.footing(count=series.count, resolution=series.step, left_out=left_out),
+        footing=question.footing(count=series.count, resolution=series.step, left_out=left_out, notes=notes),
     )
 
 

@@ -60,6 +60,7 @@ def take_metrics(
         require_allowance(device.pk, bulk=False)
         with transaction.atomic():
             reply = _take(device, resource, body, size, place, now)
+        answer.messages += [warning for warning in reply.pop("warnings") if warning not in answer.messages]
         answer.rejected += reply["rejected"]
         errors = reply.get("partial_success", {}).get("errors", [])
         answer.messages += dict.fromkeys(error["message"] for error in errors)
@@ -84,7 +85,21 @@ def _take(device: Device, resource: Resource, body: bytes, size: int, place: int
         unique_fields=["device", "digest"],
         update_fields=["start_us", "end_us", "point"],
     )
-    return reply
+    return reply | {"warnings": _without_percentiles(windows)}
+
+
+def _without_percentiles(windows: list[protocol.CheckedWindow]) -> list[str]:
+    """What to tell a client whose buckets give counts and means and no more; everything it sent is stored."""
+    wide = [
+        name
+        for name, part in (("duration", "latency"), ("energy", "energy"), ("confidence", "confidence"))
+        if any(getattr(w, part).count > getattr(w, part).histogram.count for w in windows)
+    ]
+    return [
+        f"The buckets of `edge.inference.{name}` are too wide to tell percentiles from: counts and means are stored. "
+        "Use an exponential histogram, or bounds that grow by less than a factor of two."
+        for name in wide
+    ]
 
 
 def _with_known_kinds(windows: list[protocol.CheckedWindow]) -> tuple[list[protocol.CheckedWindow], list[Rejection]]:

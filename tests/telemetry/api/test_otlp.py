@@ -124,6 +124,30 @@ def test_the_sdks_default_buckets_give_counts_and_means_and_no_invented_percenti
     assert total == pytest.approx(200)
 
 
+@pytest.mark.django_db
+def test_a_client_with_wide_buckets_is_told_and_so_is_whoever_reads_its_chart(
+    device, device_token, api_client, browser_client, cast
+):
+    now = timezone.now()
+    body = request_json(now)
+    [metric, _] = body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
+    [point] = metric.pop("exponentialHistogram")["dataPoints"]
+    wide = {name: point[name] for name in ("startTimeUnixNano", "timeUnixNano", "count", "sum")}
+    buckets = {"explicitBounds": [0.005, 0.01, 0.025, 0.1], "bucketCounts": ["0", "0", "3", "0", "0"]}
+    metric["histogram"] = {"dataPoints": [wide | buckets], "aggregationTemporality": 1}
+    answer = api_client(device_token(device)).post(URL, body, format="json").json()
+    # proto3 leaves out a zero
+    assert "rejectedDataPoints" not in answer["partialSuccess"]
+    assert "too wide to tell percentiles" in answer["partialSuccess"]["errorMessage"]
+    query = {"from": "-1h", "workload": "lane-assist"}
+    series = api_client(cast.engineer).get("/api/v1/series", {"metric": "latency", **query}).json()
+    [point] = series["series"][0]["points"]
+    assert (series["without_percentiles"], point["count"], point["p95"]) == (3, 3, None)
+    assert point["mean"] == pytest.approx(20)
+    chart = browser_client(cast.engineer).get("/figures/latency/", query).json()
+    assert "3 inferences came without percentiles" in chart["foot"]["notes"]
+
+
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 
