@@ -233,6 +233,8 @@ TELEMETRY_MAX_INFERENCES = 5_000
 # Requests per second that a device may send in the long run, and how many at once; events and windows apart from bulk.
 INGEST_RATE = env.float("RIDGELINE_INGEST_RATE", default=50.0)
 INGEST_BURST = env.int("RIDGELINE_INGEST_BURST", default=500)
+# A statement of ingest that takes longer is given up and answered 503 with Retry-After; devices wait 20 seconds.
+INGEST_DB_TIMEOUT = env.float("RIDGELINE_INGEST_DB_TIMEOUT", default=10.0)
 RETENTION_DAYS = {
     "raw": env.int("RIDGELINE_RETENTION_RAW_DAYS", default=14),
     "minute": env.int("RIDGELINE_RETENTION_MINUTE_DAYS", default=90),

@@ -35,6 +35,8 @@ random_page_cost = 1.1
 jit = off
 max_wal_size = '2GB'
 max_locks_per_transaction = 256
+# Compiling a page's query takes longer than running it.
+jit = off
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = off
 timezone = 'UTC'

@@ -33,11 +33,20 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-class TelemetryShortcut:
-    """The WSGI application that answers what it can and leaves the rest to Django."""
+def _close_connection() -> None:
+    """Close this thread's connection."""
+    connection.close()
 
-    def __init__(self, django: Application) -> None:
+
+class TelemetryShortcut:
+    """The WSGI application that answers what it can and leaves the rest to Django.
+
+    `release` gives the thread's connection to the database back when a request has ended, as Django does of itself.
+    """
+
+    def __init__(self, django: Application, release: Callable[[], None] = _close_connection) -> None:
         self._django = django
+        self._release = release
         self._metrics = _RequestMetrics()
         # as the middlewares set them
         self._headers = [
@@ -62,7 +71,7 @@ class TelemetryShortcut:
             environ[REFUSED], environ[RECEIVED] = refused, body
             reply = None
         finally:
-            connection.close()
+            self._release()
         if reply is None:
             environ["wsgi.input"] = BytesIO(body)
             return self._django(environ, start_response)

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import connections, router, transaction
 from django.db.utils import DatabaseErrorWrapper
 from psycopg import pq
@@ -55,7 +56,8 @@ def batch_transaction() -> Iterator[None]:
     connection.ensure_connection()
     pgconn = connection.connection.pgconn
     with DatabaseErrorWrapper(connection):
-        _feed(pgconn, b"BEGIN")
+        # A database this slow is as good as away: the device is asked to come again, before it gives up by itself.
+        _feed(pgconn, b"BEGIN; SET LOCAL statement_timeout = %d" % round(1000 * settings.INGEST_DB_TIMEOUT))
         try:
             yield
             # `copy_tables` may have committed

@@ -10,7 +10,7 @@ from threading import Event, Lock
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from benchmarks.product import WebServer, free_port
@@ -151,6 +151,28 @@ def test_large_and_chunked_bodies_get_their_answers_on_a_connection_that_goes_on
     status, content, _ = device.post(body)
     assert (status, content["duplicate"]) == (200, True)
     device.close()
+
+
+def test_with_the_database_slow_it_is_503_and_nothing_is_acknowledged_or_kept(make_device, device_token):
+    body = encode(envelope(timezone.now()))
+    server = WebServer(workers=1, threads=2, DATABASE_URL=database_url(), RIDGELINE_INGEST_DB_TIMEOUT="0.5")
+    server.start()
+    try:
+        device = Device(server.port, device_token(make_device()))
+        assert device.post(encode(envelope(timezone.now(), seq=0)))[0] == 200
+        with transaction.atomic(), connection.cursor() as cursor:
+            # the last table that a batch is written to; it is all there but for its commit
+            cursor.execute("LOCK TABLE device_cell IN SHARE MODE")
+            status, problem, headers = device.post(body)
+        assert (status, problem["code"]) == (503, "unavailable")
+        assert int(headers["Retry-After"]) > 0
+        assert (Batch.objects.count(), len(rows("inference", "time"))) == (1, 3)
+        status, content, _ = device.post(body)
+        assert (status, content["duplicate"]) == (200, False)
+        assert (Batch.objects.count(), len(rows("inference", "time"))) == (2, 6)
+        device.close()
+    finally:
+        server.stop()
 
 
 def test_with_the_database_away_it_is_503_and_the_batch_is_welcome_afterwards(make_device, device_token, server):
