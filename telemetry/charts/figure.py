@@ -5,9 +5,11 @@ Colours are names of CSS tokens ("var(--series-1)", transparent "var(--series-1)
 """
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -138,7 +140,7 @@ class Chart:
         """The chart as static/js/charts.js reads it; times are RFC 3339, missing numbers null."""
         foot = self.footing
         return {
-            "figure": {"data": self.data, "layout": self.layout},
+            "figure": {"data": _as_text(self.data), "layout": _as_text(self.layout)},
             "table": {
                 "columns": list(self.table.columns),
                 "rows": [[cell(value) for value in row] for row in self.table.rows],
@@ -153,6 +155,28 @@ class Chart:
             },
             "empty": vars(self.empty) if self.empty else None,
         }
+
+
+_NUMBERS = frozenset((int, float, bool, type(None)))
+# What charts mark up by themselves; plotly reads more (links, spans) in every text that it shows.
+_OWN_MARKUP = re.compile(r"(</?b>|<br>|</?extra>)")
+
+
+def _as_text(node: Any) -> Any:
+    """A part of a figure in which whatever is not a chart's own markup shows as the text that it is.
+
+    Names of releases, classes and devices come from outside, and stand in names, hover texts, ticks and annotations.
+    """
+    if isinstance(node, str):
+        parts = _OWN_MARKUP.split(node)
+        return "".join(part if place % 2 else escape(part, quote=False) for place, part in enumerate(parts))
+    if isinstance(node, Mapping):
+        # an address is followed, not shown
+        return {key: value if key == "url" else _as_text(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        # a heatmap has thousands of numbers and no word among them
+        return node if _NUMBERS.issuperset(map(type, node)) else [_as_text(value) for value in node]
+    return node
 
 
 def colour(index: int, alpha: float | None = None) -> str:

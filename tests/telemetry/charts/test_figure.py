@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
+from telemetry.charts.classes import class_mix_bars
 from telemetry.charts.figure import Chart, Empty, Footing, Table, filled_between, instant, log_axis, number, numbers
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -61,3 +62,20 @@ def test_a_logarithmic_axis_has_few_ticks_written_in_full(low, high):
     assert all(
         float(text) == pytest.approx(value) for value, text in zip(axis["tickvals"], axis["ticktext"], strict=True)
     )
+
+
+def test_names_from_outside_show_as_the_text_that_they_are_and_not_as_markup():
+    name = '<a href="https://x">y</a> & <i>z</i>'
+    chart = class_mix_bars({name: {name: 3, "cat": 1}})
+    answer = chart.to_dict()
+    shown = '&lt;a href="https://x"&gt;y&lt;/a&gt; &amp; &lt;i&gt;z&lt;/i&gt;'
+    assert answer["figure"]["data"][0]["name"] == shown
+    assert answer["figure"]["data"][0]["y"] == [shown]
+    assert answer["figure"]["data"][0]["hovertemplate"].startswith("<b>%{y}</b> &lt;a href")
+    assert answer["table"]["rows"][0][0] == name, "a table is no markup"
+    assert "<a" not in json.dumps(answer["figure"])
+
+
+def test_an_address_behind_a_point_stays_as_it_is():
+    chart = Chart([{"customdata": [{"url": "/x/?a=1&b=2", "word": "a&b"}]}], {}, Table([], []))
+    assert chart.to_dict()["figure"]["data"][0]["customdata"] == [{"url": "/x/?a=1&b=2", "word": "a&amp;b"}]
