@@ -53,6 +53,18 @@ class DeviceHealthSerializer(serializers.Serializer):
     last_seen_at = serializers.DateTimeField(allow_null=True)
 
 
+class UndeclaredSerializer(serializers.Serializer):
+    """A release that devices run otherwise than declared; their data are kept."""
+
+    workload = serializers.CharField()
+    release = serializers.CharField()
+    parts = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Of the bill of materials, those that the devices contradict; none where nobody registered the release",
+    )
+    devices = serializers.IntegerField()
+
+
 class IngestHealthSerializer(serializers.Serializer):
     """Health of ingest over a range."""
 
@@ -64,6 +76,7 @@ class IngestHealthSerializer(serializers.Serializer):
     devices_reporting = serializers.IntegerField()
     rejections = ReasonSerializer(many=True)
     devices = DeviceHealthSerializer(many=True)
+    undeclared = UndeclaredSerializer(many=True)
 
 
 class IngestHealthView(APIView):
@@ -99,6 +112,7 @@ class IngestHealthView(APIView):
                 "devices_reporting": health.arrived.devices_reporting,
                 "rejections": [reason_row(reason) for reason in health.reasons],
                 "devices": list(device_rows(health)),
+                "undeclared": [UndeclaredSerializer(one).data for one in health.undeclared],
             }
         )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from fleet.models import Device
+from django.db.models import Count
+
+from fleet.models import Device, Release
 from telemetry.models import DeviceLatest, QuarantinedRecord, RequestReject
 from telemetry.selectors.completeness import Completeness, completeness
 from telemetry.selectors.selection import Selection
@@ -68,12 +71,30 @@ class DeviceHealth:
 
 
 @dataclass(frozen=True)
+class Undeclared:
+    """A release that devices run otherwise than anyone declared; what they send is kept and shown all the same.
+
+    `parts` are those of the bill of materials that the devices contradict; empty where nobody registered the release.
+    """
+
+    workload: str
+    release_id: int
+    release: str
+    parts: tuple[str, ...]
+    devices: int
+
+
+@dataclass(frozen=True)
 class IngestHealth:
-    """A selection over a range: completeness, every reason for a refusal, and devices with trouble, worst first."""
+    """A selection over a range: completeness, every reason for a refusal, and devices with trouble, worst first.
+
+    `undeclared` is about what devices run now, whatever the range.
+    """
 
     arrived: Completeness
     reasons: list[Reason]
     devices: list[DeviceHealth]
+    undeclared: list[Undeclared]
 
 
 def ingest_health(selection: Selection, *, start: datetime, end: datetime, limit: int = MOST_DEVICES) -> IngestHealth:
@@ -83,7 +104,22 @@ def ingest_health(selection: Selection, *, start: datetime, end: datetime, limit
         arrived=completeness(selection, start=start, end=end),
         reasons=[_with_sample(found) for found in stored_rejections(whose, start, end)],
         devices=_devices(selection, whose, start, end, limit),
+        undeclared=_undeclared(selection),
     )
+
+
+def _undeclared(selection: Selection) -> list[Undeclared]:
+    rows = DeviceLatest.objects.filter(selection.devices())
+    if selection.workload_id is not None:
+        rows = rows.filter(workload=selection.workload_id)
+    names = ("workload__slug", "release_id", "release__version")
+    unregistered = rows.filter(release__status=Release.Status.UNREGISTERED).values_list(*names)
+    contradicting = rows.exclude(context__mismatches={}).values_list(*names, "context__mismatches")
+    found = [Undeclared(*row[:3], (), row[3]) for row in unregistered.annotate(n=Count("device")).order_by(*names)]
+    parts: Counter[tuple] = Counter()
+    for workload, release_id, release, mismatches, n in contradicting.annotate(n=Count("device")).order_by(*names):
+        parts[(workload, release_id, release, tuple(sorted(mismatches)))] += n
+    return found + [Undeclared(*key, n) for key, n in parts.items()]
 
 
 def _devices(selection: Selection, whose: Whose, start: datetime, end: datetime, limit: int) -> list[DeviceHealth]:

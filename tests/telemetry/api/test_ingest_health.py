@@ -9,6 +9,7 @@ import pytest
 
 from telemetry.models import Batch, BatchGap, DeviceLatest, QuarantinedRecord, ReleaseSpan, RequestReject
 from telemetry.selectors.ingest_health import readable
+from tests.telemetry.envelopes import envelope
 from tests.telemetry.records import draw_records, make_context, store_batch
 
 HOUR = timedelta(hours=1)
@@ -145,6 +146,36 @@ def test_the_devices_come_as_a_table(client, trouble, now):
     response = asked(client, now, path="/api/v1/ingest-health.csv")
     (row,) = csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode()))
     assert (row["device"], row["duplicates"]) == ("cam-bad", "2")
+
+
+@pytest.mark.django_db
+def test_releases_that_nobody_registered_and_contradicted_bills_of_materials_are_told(
+    client, cast, make_device, device_token, api_client, browser_client, clock
+):
+    sent = {
+        "cam-1": {"release": "9.9.9"},
+        "cam-2": {"release": "4.1.0", "driver_version": "541.0"},
+        "cam-3": {"release": "4.1.0", "driver_version": "542.0"},
+        "cam-4": {"release": "4.1.0", "driver_version": "540.4"},
+    }
+    for serial, labels in sent.items():
+        body = envelope(clock, context={"workload": "lane-assist", **labels})
+        answer = api_client(device_token(make_device(serial))).post("/api/v1/telemetry", body, format="json")
+        assert answer.status_code == 200
+    told = client.get("/api/v1/ingest-health", {"from": "-1h"}).json()
+    assert told["received"] == 12
+    assert [(one["release"], one["parts"], one["devices"]) for one in told["undeclared"]] == [
+        ("9.9.9", [], 1),
+        ("4.1.0", ["driver_version"], 2),
+    ]
+    page = " ".join(browser_client(cast.engineer).get("/ingest/", {"from": "-1h"}).content.decode().split())
+    assert "1 device runs lane-assist" in page and "which nobody registered" in page
+    assert "2 devices run lane-assist" in page and "but contradict its bill of materials (driver_version)" in page
+    events = client.get("/api/v1/events", {"from": "-1h"}).json()
+    kinds = sorted(event["type"] for event in events["results"])
+    assert kinds == ["bom_mismatch", "bom_mismatch", "unregistered_release"]
+    alone = client.get("/api/v1/ingest-health", {"from": "-1h", "device": "cam-4"}).json()
+    assert alone["undeclared"] == []
 
 
 @pytest.mark.parametrize(
