@@ -60,7 +60,7 @@ class UndeclaredSerializer(serializers.Serializer):
     release = serializers.CharField()
     parts = serializers.ListField(
         child=serializers.CharField(),
-        help_text="Of the bill of materials, those that the devices contradict; none where nobody registered the release",
+        help_text="Of the bill of materials, those that devices contradict; none where nobody registered the release",
     )
     devices = serializers.IntegerField()
 
