@@ -45,7 +45,11 @@ def pages(field_day, cast) -> list[str]:
         "/qualifications/",
         "/labels/",
         "/drift/",
+        "/drift/slow/",
+        "/drift/creep/",
         "/retrospectives/",
+        "/retrospectives/new/",
+        "/retrospectives/history/",
         "/ingest/?from=-6h",
         *(
             f"/enrollment/?part={part}&state=any"
@@ -53,6 +57,10 @@ def pages(field_day, cast) -> list[str]:
         ),
         "/status/",
         "/audit/?from=-7d",
+        f"/rollouts/new/?release={cast.candidate.pk}",
+        "/qualifications/",
+        "/webhooks/",
+        f"/decisions/{field_day.rollout.evidence.first().sha256}/",
         "/no-such-page/",
     ]
 
