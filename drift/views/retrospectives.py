@@ -193,6 +193,9 @@ def _history(kept: Retrospective) -> dict[str, Any]:
         "asked": kept.request,
         "started_at": datetime.fromisoformat(kept.request["started_at"]),
         "result": found,
+        "interval": " – ".join(f"{100 * found['failures'][end]:.1f}" for end in ("lower", "upper")) + " %"
+        if found
+        else "",
         "held": bool(found) and found["failures"]["lower"] <= found["alpha"],
         "crumbs": [("Retrospectives", reverse("drift:retrospectives")), (f"Run {kept.pk}", None)],
     }

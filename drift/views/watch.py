@@ -303,7 +303,7 @@ def chart_of(finding: Finding) -> Chart:
         return interval_over_looks(looks, metric=finding.metric, margin=detail["margin"], footing=footing)
     steps = summed_steps(finding)
     if steps:
-        footing = Footing(as_of=as_of, count=finding.n_treated, unit="devices at the thinnest step", notes=notes)
+        footing = Footing(as_of=as_of, count=finding.n_treated, unit="devices at the thinnest step")
         return creep_chart(
             steps, metric=finding.metric, anchor=detail["anchor"], margin=detail["margin"], footing=footing
         )
