@@ -22,7 +22,9 @@ START = 1_772_452_800_000_000
 HOUR_US = 60 * MINUTE_US
 
 
-def draw(rng: np.random.Generator, n: int, minutes: int = 5, missing: float = 0.2) -> Records:
+def draw(
+    rng: np.random.Generator, n: int, minutes: int = 5, missing: float = 0.2, class_ids: tuple[int, ...] = (0, 1, 2, 3)
+) -> Records:
     """Records of every kind, in no order, with gaps in every measure but latency."""
     measures = rng.lognormal(3, 1, (len(columns.MEASURES), n)).astype(np.float32)
     for share in ("accelerator_utilization", "input_quality", "confidence"):
@@ -38,7 +40,7 @@ def draw(rng: np.random.Generator, n: int, minutes: int = 5, missing: float = 0.
         rng.integers(0, 4, n).astype(np.int16),
         rng.integers(0, 3, n).astype(np.int16),
         rng.random(n) < 0.3,
-        rng.integers(-1, 4, n).astype(np.int32),
+        rng.choice([-1, *class_ids], n).astype(np.int32),
     )
 
 
@@ -61,9 +63,11 @@ def plain(records: Records) -> Plain:
     minutes=st.integers(1, 90),
     seed=st.integers(0, 1000),
     missing=st.sampled_from([0, 0.2, 1]),
+    # near each other, and far apart
+    class_ids=st.sampled_from([(0, 1, 2, 3), (7, 4_102), (5, 4_103, 2_000_000_000)]),
 )
-def test_each_minute_holds_what_its_records_sum_up_to(n, minutes, seed, missing):
-    records = draw(np.random.default_rng(seed), n, minutes, missing)
+def test_each_minute_holds_what_its_records_sum_up_to(n, minutes, seed, missing, class_ids):
+    records = draw(np.random.default_rng(seed), n, minutes, missing, class_ids)
     partials = minute_partials(records)
     minute = records.time_us // MINUTE_US * MINUTE_US
     assert partials.bucket_us.tolist() == np.unique(minute).tolist()
@@ -83,9 +87,9 @@ def test_each_minute_holds_what_its_records_sum_up_to(n, minutes, seed, missing)
 
 
 @settings(max_examples=40)
-@given(n=st.integers(1, 300), seed=st.integers(0, 1000))
-def test_each_cell_holds_the_records_of_its_hour_and_condition(n, seed):
-    records = draw(np.random.default_rng(seed), n, minutes=200)
+@given(n=st.integers(1, 300), seed=st.integers(0, 1000), minutes=st.sampled_from([200, 20_000]))
+def test_each_cell_holds_the_records_of_its_hour_and_condition(n, seed, minutes):
+    records = draw(np.random.default_rng(seed), n, minutes)
     temperature = records.measures[columns.MEASURES.index("temperature")]
     quality = records.measures[columns.MEASURES.index("input_quality")]
     energy = records.measures[columns.MEASURES.index("energy")].astype(float)
