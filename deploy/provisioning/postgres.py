@@ -20,8 +20,8 @@ ROLE = DATABASE = "ridgeline"
 DEMO_DATABASE = "ridgeline_demo"  # an example fleet never mixes with a real one
 
 # fsync and synchronous_commit stay on: what the product has acknowledged is on disk.
-# Charts read thousands of rows in short statements, most of them from memory: compiling a plan costs more than it
-# saves, pages out of order cost hardly more than in order, and merging what devices recorded needs room to sort.
+# Charts read thousands of rows in short statements, most of them from memory: pages out of order cost hardly more than
+# in order, and merging what devices recorded needs room to sort.
 SETTINGS = """\
 # Written by deploy/provision at every start.
 listen_addresses = '127.0.0.1'
@@ -32,7 +32,6 @@ max_connections = 200
 shared_buffers = '256MB'
 work_mem = '16MB'
 random_page_cost = 1.1
-jit = off
 max_wal_size = '2GB'
 max_locks_per_transaction = 256
 # Compiling a page's query takes longer than running it.
