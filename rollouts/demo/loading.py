@@ -14,7 +14,7 @@ from fleet.selectors.saved_views import tour
 from fleet.services import artifacts, devices, labels, releases, saved_views
 from fleet.services.budgets import write_budget
 from fleet.timerange import rfc3339
-from rollouts.demo import history, people, story
+from rollouts.demo import history, judged, people, story
 from rollouts.models import CalibrationResult, Qualification, Rollout
 from rollouts.selectors import signatures
 from rollouts.services import approvals, deciding, drafting
@@ -64,6 +64,8 @@ def load(*, now: datetime, models: Path | None, say: Callable[[str], None]) -> L
         # Counted from the enrolment, so that a run that was interrupted sends the very same batches again.
         enrolled = Device.objects.get(serial=fleet[0].serial).enrolled_at
         batches = history.load(fleet, until=enrolled + story.HISTORY, now=now, say=say)
+    say(f"{judged.label(workload, users['mel'], now=now)} inferences labelled")
+    say(f"{judged.evaluate(now=now)} cells of the drift boards computed")
     rollout = _rollout(workload, users, now)
     _tour(workload, users["mara"], now)
     return Loaded(len(fleet), batches, rollout)

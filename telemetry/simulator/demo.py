@@ -38,12 +38,14 @@ BILLS_OF_MATERIALS: dict[str, dict[str, str]] = {
     },
 }
 
-# Beside the story, what every fleet has: links that go away, a clock that is off, a fan that is blocked.
+# Beside the story, what every fleet has: links that go away, a clock that is off, a fan that is blocked, a device that
+# somebody forgot when the driver was renewed.
 FAULTS = (
     f"energy:+8%@target={BAD_TARGET},release={CANARY}",
     "offline:45s@share=0.2,every=15m",
     "clock_skew:+7m@share=0.03",
     "throttle@share=0.03",
+    "old_driver@serial=lane-hailo-8-0018",
 )
 
 

@@ -21,6 +21,7 @@ NAMES = {
     "clock_skew": "how far the unsynchronised wall clock is off, +10m",
     "reboot": "boots once, or every so often with every=6h",
     "driver_reset": "the driver resets once, or every so often with every=6h",
+    "old_driver": "the driver that was there before the release stayed, against its bill of materials",
     "go_silent_after_update": "nothing is heard of a device once it runs the release",
 }
 _DEFAULTS = {
@@ -105,6 +106,7 @@ class Effects:
     confidence_split: float = 0.0
     clock_skew_s: float = 0.0
     offline: bool = False
+    old_driver: bool = False
     silent: bool = False
     reboots: bool = False
     driver_resets: bool = False
@@ -147,6 +149,8 @@ def _add(total: Effects, fault: Fault, now_s: float) -> Effects:
         return replace(total, clock_skew_s=total.clock_skew_s + value)
     if name == "offline":
         return replace(total, offline=True)
+    if name == "old_driver":
+        return replace(total, old_driver=True)
     return replace(total, silent=True)
 
 

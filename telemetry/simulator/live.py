@@ -195,9 +195,8 @@ class SimulatedDevice:
 
     def _start(self) -> None:
         """The software's start: a recorder and a sender on the spool that outlives boots."""
-        context = context_of(self.traits, self.habits.workload, self.model.release, self._bill)
         options = {"windows": self.habits.windows, "window_s": self.habits.window_s}
-        self.device = Device(self.spool, context, clock=self.clock, strict=True, rng=self._random, **options)
+        self.device = Device(self.spool, self._context(), clock=self.clock, strict=True, rng=self._random, **options)
         if self.client is not None:
             self.batches += self.client.tally["batches"]
         self.client = Client(
@@ -213,6 +212,10 @@ class SimulatedDevice:
             sleep=self._skip,
         )
         self._releases = ReleaseClient(self._transport, self._token, self._server)
+
+    def _context(self) -> dict[str, str]:
+        old_driver = self.effects.old_driver
+        return context_of(self.traits, self.habits.workload, self.model.release, self._bill, old_driver=old_driver)
 
     def _skip(self, seconds: float) -> None:
         self.clock.now_s += seconds
@@ -244,8 +247,7 @@ class SimulatedDevice:
             self._installation = None
             if desired.release and desired.bill_of_materials and dict(desired.bill_of_materials) != dict(self._bill):
                 self._bill = desired.bill_of_materials
-                bill_labels = context_of(self.traits, self.habits.workload, self.release, self._bill)
-                self.device.set_context(**bill_labels)
+                self.device.set_context(**self._context())
             return
         pending = self._installation
         if pending is not None and pending.desired.release == desired.release:

@@ -12,6 +12,7 @@ from fleet.actors import Actor
 from fleet.models import Device
 from fleet.services import enrollment
 from telemetry.models import Batch, QuarantinedRecord
+from telemetry.simulator.context import OLD_DRIVER
 from telemetry.simulator.faults import parse_fault
 from telemetry.simulator.fleet import build_fleet
 from telemetry.simulator.live import Habits, SimulatedDevice, enroller
@@ -114,6 +115,15 @@ def test_an_offline_spell_is_sent_afterwards(simulate):
     (device, _) = simulate("offline:90s@from=+1m,serial=sim-orin-nx-16-0001", devices=2, meanwhile=look)
     assert len(set(seen)) == 1
     assert stored(device)["rows"] == device.recorded > seen[0] + 80
+
+
+def test_an_old_driver_is_reported_instead_of_that_of_the_release(simulate):
+    bills = {"4.1.0": {"driver_version": "540.4"}}
+    habits = Habits("lane-assist", "4.1.0", rate=1.0, bills_of_materials=bills)
+    left_behind, renewed = simulate("old_driver@serial=sim-orin-nx-16-0001", habits=habits, devices=2, minutes=1)
+    for device, driver in ((left_behind, OLD_DRIVER), (renewed, "540.4")):
+        batches = Batch.objects.filter(device__serial=device.traits.serial)
+        assert set(batches.values_list("context__driver_version", flat=True)) == {driver}
 
 
 def test_devices_enrol_with_their_target_and_region(simulate):
