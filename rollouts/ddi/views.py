@@ -82,11 +82,23 @@ def ddi(*methods: str, downloads: bool = False, polls: bool = False) -> Callable
             if any(number >= 2**31 for number in numbers.values()):
                 return problem(404, "ddi.error.action", "No such action.")
             request.ddi_base = request.build_absolute_uri(f"/{tenant}/controller/v1/{quote(controller_id)}")
-            return view(request, device, now, **{**path, **numbers})
+            response = view(request, device, now, **{**path, **numbers})
+            return response if downloads else _unless_known(request, response)
 
         return wrapped
 
     return decorate
+
+
+def _unless_known(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The document with the ETag of its bytes, or 304 where the client has just these."""
+    if request.method not in ("GET", "HEAD") or response.status_code != 200 or not isinstance(response, HttpResponse):
+        return response
+    etag = f'"{sha1(response.content, usedforsecurity=False).hexdigest()}"'
+    if request.headers.get("If-None-Match") == etag:
+        response = nothing(304)
+    response["ETag"] = etag
+    return response
 
 
 def body_of(request: HttpRequest) -> Any:
@@ -110,12 +122,7 @@ def base(request: HttpRequest, device: Device, now: datetime) -> HttpResponseBas
     """The poll."""
     found = actions.poll(device, now, request.META.get("REMOTE_ADDR"))
     document = documents.controller_base(request.ddi_base, settings.DDI_POLL_SLEEP, found.links)
-    response = answer(document)
-    etag = f'"{sha1(response.content, usedforsecurity=False).hexdigest()}"'
-    if request.headers.get("If-None-Match") == etag:
-        response = nothing(304)
-    response["ETag"] = etag
-    return response
+    return answer(document)
 
 
 @ddi("PUT")

@@ -11,6 +11,8 @@ from rollouts.selectors.budgets import bounds_for
 from rollouts.versions import is_newer
 
 _ANCHOR = "anchor"
+# Usual inputs first, rare ones last.
+_KINDS = tuple(CalibrationResult.Set.values)
 
 
 def current_runs(release: Release, target: HardwareTarget) -> list[Qualification]:
@@ -166,7 +168,8 @@ def calibration(release: Release) -> list[dict[str, Any]]:
         target = row.hardware_target.slug if row.hardware_target else ""
         cells.setdefault((row.kind, row.calibration_set, target), {})[row.precision] = row
     found = []
-    for (kind, name, target), by_precision in sorted(cells.items()):
+    ordered = sorted(cells.items(), key=lambda item: (_KINDS.index(item[0][0]), item[0]))
+    for (kind, name, target), by_precision in ordered:
         precisions = sorted(by_precision, key=lambda precision: (rank.get(precision.lower(), 9), precision))
         reference = by_precision[precisions[0]]
         found.append(

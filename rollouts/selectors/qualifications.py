@@ -56,6 +56,11 @@ class Cell:
     creep: Sequence[Creep] = ()
 
     @property
+    def mode_words(self) -> str:
+        """The mode in words."""
+        return self.mode.replace("_", " ")
+
+    @property
     def latency_ms(self) -> float | None:
         """The p95 latency."""
         return self.run.measurements.get("latency_p95_ms") if self.run else None
@@ -172,6 +177,7 @@ def compared_boards(release: Release, mode: str) -> dict[str, Any]:
         name: (max if COMPARED[name] > 0 else min)(run.measurements[name] for run in runs if name in run.measurements)
         for name in measured
     }
+    tied = {name for name in measured if len({run.measurements.get(name) for run in runs}) == 1}
     boards = [
         {
             "target": run.hardware_target,
@@ -179,7 +185,7 @@ def compared_boards(release: Release, mode: str) -> dict[str, Any]:
             "precision": run.precision,
             "unsupported": run.unsupported_operators,
             "at": run.created_at,
-            "values": [_value(name, run.measurements.get(name), best[name]) for name in measured],
+            "values": [_value(name, run.measurements.get(name), best[name], name in tied) for name in measured],
         }
         for run in runs
     ]
@@ -193,15 +199,14 @@ def _heading(name: str) -> dict[str, str]:
     return {"name": name, "title": words.replace("_", " "), "unit": "" if unit == "share" else unit}
 
 
-def _value(name: str, value: float | None, best: float) -> dict[str, Any]:
+def _value(name: str, value: float | None, best: float, tied: bool) -> dict[str, Any]:
+    """A measurement beside the best one; where all boards are alike none is called the best."""
+    found = {"name": name, "value": value, "best": False, "share": None}
     if value is None:
-        return {"name": name, "value": None, "best": False, "share": None}
-    return {
-        "name": name,
-        "value": value,
-        "best": value == best,
-        "share": value / best - 1.0 if best > 0.0 and value != best else None,
-    }
+        return found
+    found["best"] = value == best and not tied
+    found["share"] = value / best - 1.0 if best > 0.0 and value != best else None
+    return found
 
 
 def as_rows(matrix: Matrix) -> list[dict[str, Any]]:

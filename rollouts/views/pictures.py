@@ -147,7 +147,8 @@ def board_rows(picture: Board) -> list[tuple[LaneView, dict[str, str], list[Boar
                 row.view.recommendation is not None and cell.run is not None and cell.run.pk == row.view.lane.run_id
             )
             reason = cell.reason if advised or entry is None else entry["reason"]
-            cells.append(BoardCell(cell, _look_of(cell), finding, reason))
+            verdict = row.view.recommendation.verdict if advised else _look_of(cell)
+            cells.append(BoardCell(cell, verdict, finding, reason))
         rows.append((row.view, status(row.view.lane.state), cells))
     return rows
 
@@ -201,7 +202,7 @@ def moves(timeline: Sequence[LaneTransition]) -> list[dict[str, Any]]:
 
 def change_record(rows: Sequence[tuple[str, Any]]) -> list[tuple[str, list[str]]]:
     """A change record as title and lines of text."""
-    return [(title, [text] if isinstance(text, str) else list(text or ())) for title, text in rows]
+    return [(title, [text] if text and isinstance(text, str) else list(text or ())) for title, text in rows]
 
 
 def lane_actions(view: LaneView, board: Board) -> list[Action]:

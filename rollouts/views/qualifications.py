@@ -49,7 +49,7 @@ def qualifications(request: HttpRequest) -> HttpResponse:
         "release": release,
         "matrix": matrix,
         "modes": [(name, MODE_TITLES[name]) for name in MODES],
-        "compared": compared_boards(release, mode) if release else None,
+        "compared": _in_words(compared_boards(release, mode)) if release else None,
         "mode_title": MODE_TITLES[mode].lower(),
         "calibration": calibrated,
         "calibration_metrics": calibration_metrics(calibrated),
@@ -66,6 +66,19 @@ def _release(request: HttpRequest) -> Release | None:
     if request.GET.get("release"):
         return rows.filter(version=request.GET["release"]).order_by("-created_at").first()
     return rows.filter(qualifications__isnull=False).order_by("-created_at", "-pk").first()
+
+
+def _in_words(compared: dict[str, Any]) -> dict[str, Any]:
+    """The comparison with its values as people read them."""
+    for board in compared["boards"]:
+        for cell, heading in zip(board["values"], compared["measured"], strict=True):
+            value, share = cell["value"], cell["share"]
+            cell["title"] = heading["title"]
+            cell["text"] = "–" if value is None else f"{value:.4g}"
+            if value is not None and not heading["unit"]:
+                cell["text"] = f"{100 * value:.4g} %"
+            cell["more"] = "" if share is None else f"{1 + share:.3g} times" if share >= 1 else f"{100 * share:+.0f} %"
+    return compared
 
 
 def calibration_metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

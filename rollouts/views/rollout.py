@@ -22,6 +22,7 @@ from rollouts.models import Evidence, Rollout, StageRun
 from rollouts.selectors import board as selectors
 from rollouts.selectors.lanes import LaneView
 from rollouts.selectors.lanes import rollouts as all_rollouts
+from rollouts.selectors.populations import explain_empty
 from rollouts.selectors.signatures import SignatureSheet, start_sheet
 from rollouts.services import approvals, deciding, drafting
 from rollouts.views.pictures import (
@@ -66,6 +67,7 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
             "may_plan": manager,
             "editable": manager and set(picture.summary) <= {State.DRAFT},
             "starting": _starting(found),
+            "nobody": "" if picture.rows else explain_empty(found.release, [found.selector]),
             "crumbs": [("Rollouts", reverse("rollouts:rollouts")), (str(found.release), None)],
         },
     )

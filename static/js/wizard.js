@@ -7,6 +7,7 @@
   const links = [...form.querySelectorAll("[data-step-link]")];
   const back = form.querySelector("[data-step-back]");
   const next = form.querySelector("[data-step-next]");
+  const submit = form.querySelector("button[value='submit']");
   let at = 0;
 
   function show(index, focus) {
@@ -20,6 +21,8 @@
     });
     back.hidden = at === 0;
     next.hidden = at === steps.length - 1;
+    next.classList.toggle("button--primary", !next.hidden);
+    submit.classList.toggle("button--primary", next.hidden);
     for (const node of steps[at].querySelectorAll("[hx-trigger='shown']")) node.dispatchEvent(new CustomEvent("shown"));
     if (focus) {
       form.scrollIntoView({ block: "start" });

@@ -158,7 +158,7 @@ def _settings(form: PlanForm, place: str, settings: Sequence[Setting]) -> list[S
 
 def _margin(form: PlanForm, name: str) -> Shown:
     setting = margin_setting(name)
-    default = f"{setting.shown(METRICS[name].margin)} unless the budget says otherwise"
+    default = f"{setting.shown(METRICS[name].margin)}, or the budget’s"
     return _field(form, f"margin.{name}", setting.label, unit=setting.unit, placeholder=default)
 
 

@@ -16,7 +16,7 @@ from fleet.actors import Actor
 from fleet.exceptions import DomainError, InvalidInput
 from fleet.models import Release
 from rollouts.models import Rollout
-from rollouts.plans import DEFAULT_PRESET
+from rollouts.plans import DEFAULT_PRESET, missing_from_change_record
 from rollouts.selectors import populations
 from rollouts.selectors.cohorts import Plan
 from rollouts.selectors.gates import gate
@@ -124,6 +124,9 @@ def _write(request: HttpRequest, form: PlanForm, rollout: Rollout | None, *, sub
         form.refuse(refusal)
     except DomainError as refusal:
         form.errors["preview"] = str(refusal)
+    if form.errors and submit:
+        # The service may not have come so far.
+        form.refuse(InvalidInput(missing_from_change_record(plan["change_record"])))
     if form.errors:
         return _show(request, form, rollout)
     messages.success(

@@ -73,6 +73,33 @@ def test_of_two_managers_who_promote_at_once_one_wins_and_the_other_is_told_the_
 
 
 @pytest.mark.django_db(transaction=True)
+def test_over_http_the_second_of_two_managers_gets_a_409_with_the_state_and_what_it_allows(
+    quick, cast, api_client, monkeypatch
+):
+    from django.utils import timezone
+
+    game = quick()
+    sign_all(game.rollout, cast, game.now)
+    monkeypatch.setattr(timezone, "now", lambda: game.now)
+    body = {"reason": "Go.", "evidence_hash": hash_of(game.lane("hailo-8")), "hardware_target": "hailo-8"}
+    clients, together = [api_client(person) for person in (cast.manager, cast.administrator)], Barrier(2)
+
+    def promote(client):
+        try:
+            together.wait()
+            return client.post(f"/api/v1/rollouts/{game.rollout.pk}/promote", body, format="json")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = sorted(pool.map(promote, clients), key=lambda answer: answer.status_code)
+    assert [answer.status_code for answer in answers] == [200, 409]
+    refused = answers[1].json()
+    assert refused["state"] == "deploying" and "stop" in refused["allowed_actions"]
+    assert "promote" not in refused["allowed_actions"]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_one_promotes_while_another_rolls_back_and_only_one_of_them_happens_to_the_lane(quick, act, cast):
     game = quick()
     sign_all(game.rollout, cast, game.now)
