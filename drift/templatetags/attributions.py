@@ -26,6 +26,8 @@ UNITS = {"latency": "ms", "energy": "mJ", "confidence": ""}
 NOUNS = {"latency": "Mean latency", "energy": "Mean energy per inference", "confidence": "Mean confidence"}
 # Of the bar's width, on either side of zero.
 _HALF = 50.0
+# Of the longest bar: below this a part is rounding.
+_NOTHING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Shown:
-    """An attribution as its partial shows it; without a decomposition `lines` is empty and `total` None."""
+    """An attribution as its partial shows it; without a decomposition `lines` is empty and `total` None.
+
+    `nothing` names the parts that have no share at all, in no device.
+    """
 
     title: str
     noun: str
     total: Line | None
     lines: list[Line]
+    nothing: list[str]
     explained: float | None
     unexplained: float | None
     n_treated: int
@@ -93,12 +99,14 @@ def _shown(title: str, attribution: Mapping[str, Any]) -> Shown:
     total = attribution.get("total")
     parts = [part["difference"] for part in (*components, *([total] if total else []))]
     reach = max((abs(part[end]) for part in parts for end in ("value", "lower", "upper")), default=0.0) or 1.0
-    ordered = sorted(components, key=lambda part: -abs(part["difference"]["value"]))
+    some = [part for part in components if not _is_nothing(part["difference"], reach)]
+    ordered = sorted(some, key=lambda part: -abs(part["difference"]["value"]))
     return Shown(
         title=title,
         noun=NOUNS.get(source, "The metric"),
         total=_line("The whole change", "", total, unit, reach) if total else None,
         lines=[_line(*LABELS.get(part["name"], (part["name"], "")), part, unit, reach) for part in ordered],
+        nothing=[LABELS.get(part["name"], (part["name"], ""))[0].lower() for part in components if part not in some],
         explained=attribution.get("explained_share"),
         unexplained=attribution.get("unexplained_share"),
         n_treated=attribution.get("n_treated") or 0,
@@ -107,6 +115,10 @@ def _shown(title: str, attribution: Mapping[str, Any]) -> Shown:
         concentration=attribution.get("concentration") or [],
         caveat=attribution.get("caveat") or "",
     )
+
+
+def _is_nothing(difference: Mapping[str, float], reach: float) -> bool:
+    return all(abs(difference[end]) < _NOTHING * reach for end in ("value", "lower", "upper"))
 
 
 def _line(label: str, note: str, part: Mapping[str, Any], unit: str, reach: float) -> Line:

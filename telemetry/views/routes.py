@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.views import budgets, device, energy, explore, figures, ingest, panels, status, tagging
+from telemetry.views import budgets, device, energy, explore, figures, ingest, panels, shapes, status, tagging
 
 page_patterns = [
     path("panels/now/", panels.now, name="panel-now"),
@@ -19,7 +19,7 @@ page_patterns = [
     path("budgets/", budgets.budgets, name="budgets"),
     path("explore/", explore.explore, name="explore"),
     path("panels/differences/", explore.differences, name="panel-differences"),
-    path("figures/temperature/", explore.temperature, name="figure-temperature"),
+    path("figures/temperature/", shapes.temperature, name="figure-temperature"),
     path("energy/", energy.energy, name="energy"),
     path("panels/energy/", energy.figures, name="panel-energy"),
     path("panels/energy-details/", energy.details, name="panel-energy-details"),
@@ -27,9 +27,9 @@ page_patterns = [
     path("figures/device/", device.lanes, name="figure-device"),
     path("figures/latency/", figures.latency, name="figure-latency"),
     path("figures/energy/", figures.energy, name="figure-energy"),
-    path("figures/ridgeline/", explore.ridgeline, name="figure-ridgeline"),
-    path("figures/heatmap/", explore.heatmap, name="figure-heatmap"),
-    path("figures/ecdf/", explore.ecdf, name="figure-ecdf"),
+    path("figures/ridgeline/", shapes.ridgeline, name="figure-ridgeline"),
+    path("figures/heatmap/", shapes.heatmap, name="figure-heatmap"),
+    path("figures/ecdf/", shapes.ecdf, name="figure-ecdf"),
     path("figures/classes/", figures.classes, name="figure-classes"),
     path("figures/adoption/", figures.adoption, name="figure-adoption"),
 ]

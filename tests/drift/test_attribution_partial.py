@@ -56,7 +56,15 @@ def test_the_card_says_the_change_its_parts_and_that_they_prove_nothing():
     text = rendered(WHOLE)
     assert "+8.00 mJ" in text and "on 12 devices against 11 as control" in text
     assert "Under like conditions it differs" in text and "112 % of the change" in text
-    assert "Shares prove no cause." in text
+    assert "they describe and prove no cause" in text
+
+
+def test_parts_that_have_no_share_are_named_in_one_line():
+    still = {**component("power_mode", 0.0, 0.0), "difference": {"value": 0.0, "lower": 0.0, "upper": 0.0}}
+    attribution = {**WHOLE, "components": [*WHOLE["components"], still]}
+    [shown] = shown_attributions(attribution)
+    assert shown.nothing == ["power modes"] and len(shown.lines) == 3
+    assert "No part in it: power modes." in rendered(attribution)
 
 
 def test_an_attribution_by_hardware_target_shows_each():
