@@ -9,7 +9,7 @@ from pathlib import Path
 def code_version() -> str:
     """SHA-256 over the sources of drift/stats, first 16 digits: it changes exactly when a verdict could."""
     digest = sha256()
-    for path in sorted((Path(__file__).parent / "stats").glob("*.py")):
+    for path in sorted((Path(__file__).parent / "stats").rglob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
