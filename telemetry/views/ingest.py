@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -14,7 +16,7 @@ from django.views.decorators.http import require_GET
 from fleet import page
 from fleet.exceptions import InvalidInput
 from fleet.tables import csv_response
-from telemetry.api.ingest_health import device_rows
+from telemetry.api.ingest_health import device_rows, reason_row
 from telemetry.reasons import remedy_of
 from telemetry.selectors.ingest_health import IngestHealth, Reason, ingest_health
 from telemetry.views.question import Question
@@ -22,7 +24,7 @@ from telemetry.views.question import Question
 
 @login_required
 @require_GET
-def ingest(request: HttpRequest) -> HttpResponse:
+def ingest(request: HttpRequest) -> HttpResponseBase:
     """Completeness, every reason for a refusal with a sample, and the devices with trouble, the worst first."""
     moment = timezone.now()
     state = page.context(request, now=moment, filters=("hardware_target", "region", "group"))
@@ -33,8 +35,8 @@ def ingest(request: HttpRequest) -> HttpResponse:
         return render(request, "telemetry/ingest.html", {**state, "refusal": refusal.detail}, status=422)
     health = ingest_health(question.selection, start=state["range"].start, end=state["range"].end)
     rows = list(device_rows(health))
-    if request.GET.get("format") == "csv":
-        return csv_response("ingest-health", list(rows[0]) if rows else ["device"], rows)
+    if request.GET.get("format") in ("csv", "json"):
+        return _file(request.GET, rows, health)
     return render(
         request,
         "telemetry/ingest.html",
@@ -48,6 +50,18 @@ def ingest(request: HttpRequest) -> HttpResponse:
             "verdict": _in_words(health),
         },
     )
+
+
+def _file(wanted: Mapping[str, str], devices: list[dict[str, Any]], health: IngestHealth) -> HttpResponseBase:
+    """One of the page's two tables as a file: `table=reasons`, or else the devices."""
+    name, rows = "ingest-health", devices
+    if wanted.get("table") == "reasons":
+        name = "ingest-reasons"
+        rows = [{**reason_row(one), "remedy": remedy_of(one.status, one.code)} for one in health.reasons]
+    if wanted["format"] == "csv":
+        return csv_response(name, list(rows[0]) if rows else ["device"], rows)
+    disposition = {"Content-Disposition": f'attachment; filename="{name}.json"'}
+    return JsonResponse(rows, safe=False, encoder=DjangoJSONEncoder, headers=disposition)
 
 
 def _reason(reason: Reason) -> dict[str, Any]:

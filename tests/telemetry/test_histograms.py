@@ -144,11 +144,27 @@ def test_regrouping_rows_is_merging_each_group(parts):
         assert same(Histogram.from_packed(regrouped.pack()[group]), expected)
 
 
+@given(st.lists(st.tuples(values, st.integers(0, 3)), max_size=8), st.integers(0, 8))
+def test_summing_up_and_joining_parts_changes_no_histogram(parts, cut):
+    packed = [Histogram.of(part).pack() if part else None for part, _ in parts]
+    groups = np.array([group for _, group in parts], dtype=np.int64)
+    merged = HistogramRows.from_packed(packed).regroup(groups, 4)
+    assert merged.summed().pack() == merged.pack()
+    assert merged.summed().totals().tolist() == merged.totals().tolist()
+    rows = [HistogramRows.from_packed(part) for part in (packed[:cut], packed[cut:])]
+    assert HistogramRows.concatenated(rows).pack() == packed
+    # one part as runs, the other as single counts
+    assert HistogramRows.concatenated([rows[0].compact(), rows[1]]).pack() == packed
+
+
 def test_counts_beyond_32_bits_survive_packing_and_merging():
     huge = Histogram(-3, np.array([1, 2**33, 0, 5]), 2**32)
     small = Histogram(2, np.array([4]), 1)
     assert same(Histogram.from_packed(huge.pack()), huge)
     assert same(histograms.merge_packed([huge.pack(), small.pack(), huge.pack()]), huge.merge(small).merge(huge))
+    rows = HistogramRows.from_packed([small.pack(), huge.pack(), None, small.pack()])
+    assert rows.totals().tolist() == [small.count, huge.count, 0, small.count]
+    assert rows.pack() == [small.pack(), huge.pack(), None, small.pack()]
 
 
 def test_two_histograms_whose_sum_needs_64_bits_are_stored_wide():

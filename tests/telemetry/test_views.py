@@ -219,8 +219,13 @@ def test_ingest_health_of_a_device_that_does_not_exist_says_so(client, cast):
     assert "There is no device" in answer.content.decode()
 
 
-def test_ingest_health_comes_as_csv(client, measured, cast, make_device, now):
+def test_both_tables_of_ingest_health_come_as_csv_and_json(client, measured, cast, make_device, now):
     device = make_device("orin-c", cast.orin, cast.north)
     RequestReject.objects.create(device=device, at=now - timedelta(minutes=1), status=429, code="x", message="")
     rows = list(csv.DictReader(io.StringIO(b"".join(client.get("/ingest/", {"format": "csv"})).decode())))
     assert rows[0]["device"] == "orin-c" and rows[0]["throttled"] == "1"
+    reasons = {"format": "csv", "table": "reasons"}
+    rows = list(csv.DictReader(io.StringIO(b"".join(client.get("/ingest/", reasons)).decode())))
+    assert (rows[0]["code"], rows[0]["status"], rows[0]["count"]) == ("x", "429", "1")
+    assert client.get("/ingest/", {"format": "json"}).json()[0]["device"] == "orin-c"
+    assert client.get("/ingest/", {**reasons, "format": "json"}).json()[0]["sample"]["device"] == "orin-c"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from telemetry import columns
 from telemetry.histograms import index_of
+from telemetry.selectors import summaries
 from telemetry.selectors.summaries import device_counts, device_summaries, device_summary_windows
 from telemetry.services import folding
 from tests.telemetry.records import Records, draw_records, make_context, store_batch
@@ -133,6 +134,21 @@ def test_windows_are_the_summaries_of_each_window_and_add_up_to_the_whole(cast, 
         total += summary
     for position, device_id in enumerate(ids):
         check(total, position, records[(device_id, cast.release.pk)].between(start, end))
+
+
+@pytest.mark.django_db
+def test_devices_that_are_read_some_at_a_time_have_the_same_summaries(cast, history, now, monkeypatch):
+    devices, records = history
+    monkeypatch.setattr(summaries, "MOST_ROWS_READ", 1)
+    # a device that is asked for twice is read once
+    ids = [device.pk for device in devices] + [devices[0].pk]
+    span = {"workload_id": cast.workload.pk, "release_ids": [cast.release.pk], "start": now - SPAN, "end": now}
+    summary = device_summaries(ids, **span)
+    for position, device_id in enumerate(ids[:-1]):
+        check(summary, position, records[(device_id, cast.release.pk)].between(now - SPAN, now))
+    daily = device_summary_windows(ids[:-1], **span, window=timedelta(days=1))
+    assert sum(int(one.count.sum()) for one in daily) == int(summary.count[:-1].sum())
+    assert len({one.latency_offset for one in daily}) == 1
 
 
 @pytest.mark.django_db
