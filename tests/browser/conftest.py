@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from drift.models import Alarm
 from drift.services.alarms import Sighting, raise_alarm
@@ -122,7 +122,10 @@ def _listen(opened: Visit, home: str) -> None:
 
     def on_response(response) -> None:
         if response.status == 200 and "/figures/" not in response.url and "/static/plotly/" not in response.url:
-            body = response.body()
+            try:
+                body = response.body()
+            except Error:
+                return  # of a page that was left before it had come
             opened.bytes_sent += len(gzip.compress(body)) if "/static/" in response.url else len(body)
 
     page.on("response", on_response)
