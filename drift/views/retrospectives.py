@@ -74,6 +74,7 @@ def retrospective(request: HttpRequest, pk: int) -> HttpResponse:
             "alarms": crying([look["verdict"] for look in looks]) if looks else None,
             "spells": spells(looks),
             "lanes": [_lane(lane, looks[-1]) for lane in looks[-1]["lanes"]] if looks else [],
+            "secondary": [_secondary(row) for row in kept.result.get("secondary", [])] if looks else [],
             "crumbs": [("Retrospectives", reverse("drift:retrospectives")), (f"Run {kept.pk}", None)],
         },
     )
@@ -183,6 +184,17 @@ def spells(looks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _secondary(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A metric that is reported and not tested, in words."""
+    name = row["metric"]
+    return {
+        "row": row,
+        "title": METRICS[name].title if name in METRICS else name,
+        "effect": effect_text(name, row["effect"]),
+        "interval": interval_text(name, row["lower"], row["upper"]),
+    }
 
 
 def _history(kept: Retrospective) -> dict[str, Any]:

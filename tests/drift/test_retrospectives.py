@@ -45,6 +45,24 @@ def test_more_energy_on_one_hardware_target_fails_that_lane_alone(make_story, ca
     assert energy["n_treated"] == 8
 
 
+def test_metrics_outside_the_family_are_reported_with_intervals_and_no_verdict(make_story, cast, api_client) -> None:
+    story = make_story(energy={"orin-nx-16": 1.08}, hours=3)
+    answer = api_client(cast.manager).post("/api/v1/retrospectives", request_of(story), format="json").json()
+    rows = {(row["hardware_target"], row["metric"]): row for row in answer["secondary"]}
+    for name in (
+        "preprocess_mean", "inference_mean", "postprocess_mean", "queue_mean", "energy_spread", "power_mean",
+        "temperature_mean", "throttled_share", "input_quality_mean", "memory_mean", "fallback_cpu_rate",
+        "fallback_smaller_model_rate", "fallback_cloud_rate", "fallback_reject_rate", "error_only_rate", "timeout_rate",
+        "out_of_memory_rate", "retry_rate", "accelerator_utilization", "queue_depth_mean",
+    ):  # fmt: skip
+        row = rows["hailo-8", name]
+        # no interval is a point: devices that saw no event at all leave one in their inferences possible
+        assert row["lower"] < row["effect"] < row["upper"]
+        assert "verdict" not in row
+    tested = {row["metric"] for row in answer["looks"][-1]["lanes"][0]["metrics"]}
+    assert tested.isdisjoint({row["metric"] for row in answer["secondary"]})
+
+
 def test_a_release_without_change_is_not_failed_at_any_look(make_story, cast, api_client) -> None:
     story = make_story()
     answer = api_client(cast.manager).post("/api/v1/retrospectives", request_of(story), format="json").json()

@@ -7,11 +7,15 @@ from drift.periods import Arm, Periods
 from drift.services.attribution import explain_outcome
 from drift.services.looks import RECENT_WINDOWS, LookPlan, look_at, read_arms, releases_read
 from drift.services.retrospectives.asking import Schedule
+from drift.services.secondary import secondary_metrics
 from telemetry.selectors import summaries
 
 
 def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
-    """Every look in order, each knowing only what was recorded before it; `progress` hears how many are done."""
+    """Every look in order, each knowing only what was recorded before it; `progress` hears how many are done.
+
+    `secondary` describes the last look's metrics that are not tested.
+    """
     windows = _windows(plan, schedule)
     baseline = read_arms(plan, plan.pre_start, plan.pre_end, treated_release=False)
     looks: list[dict[str, Any]] = []
@@ -45,7 +49,8 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
             }
         )
         progress(index + 1)
-    return {"randomised": plan.randomised, "looks": looks}
+    secondary = secondary_metrics(plan, baseline, cumulative) if cumulative is not None else []
+    return {"randomised": plan.randomised, "looks": looks, "secondary": secondary}
 
 
 def merge(left: Periods, right: Periods) -> Periods:
