@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -76,10 +76,11 @@ def free_port() -> int:
 
 
 class WebServer:
-    """gunicorn as the product runs it, on the benchmark's database."""
+    """gunicorn as the product runs it, on the benchmark's database; with a log its words go there."""
 
-    def __init__(self, *, workers: int, threads: int, **environment: str) -> None:
+    def __init__(self, *, workers: int, threads: int, log: Path | None = None, **environment: str) -> None:
         self.port = free_port()
+        self._log = log
         self._environment = os.environ | {
             "RIDGELINE_WEB_WORKERS": str(workers),
             "RIDGELINE_WEB_THREADS": str(threads),
@@ -93,15 +94,17 @@ class WebServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "gunicorn", "-c", str(CHECKOUT / "deploy" / "gunicorn.conf.py")]
-        self._process = subprocess.Popen(
-            [*command, "--bind", f"127.0.0.1:{self.port}"],
-            cwd=CHECKOUT,
-            env=self._environment,
-            start_new_session=True,
-        )
+        with ExitStack() as stack:
+            self._process = subprocess.Popen(
+                [*command, "--bind", f"127.0.0.1:{self.port}"],
+                cwd=CHECKOUT,
+                env=self._environment,
+                start_new_session=True,
+                stderr=stack.enter_context(self._log.open("ab")) if self._log else None,
+            )
         for _ in range(600):
             if self._process.poll() is not None:
-                raise SystemExit("The web server did not start; its words are above.")
+                raise SystemExit(f"The web server did not start; its words: {self._log or 'above'}.")
             probe = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
                 # whatever it answers, even with its database away

@@ -257,7 +257,8 @@ def run(options: argparse.Namespace) -> int:
     django.setup()
     call_command("migrate", verbosity=0)
     devices = enrol(options.devices, options.seed)
-    server = WebServer(workers=2, threads=8)
+    # what it says while its database is away would hide what the soak says
+    server = WebServer(workers=2, threads=8, log=options.folder / "web.log")
     server.start()
     fleet = Fleet(devices, server.port, options.seed)
     began, seconds = time.monotonic(), options.minutes * 60
@@ -315,7 +316,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="ridgeline-soak-"))
     # the database's own account must be able to pass through
     folder.chmod(0o711)
-    options.database = Database(folder)
+    options.folder, options.database = folder, Database(folder)
     try:
         options.database.up()
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
