@@ -215,6 +215,28 @@
     if (typeof address === "string" && address.startsWith("/")) location.assign(address);
   }
 
+  // --- what was chosen without a new page stands in its address, and its links and forms of range and filters keep it -------
+  function remember(changes) {
+    const put = (params) => {
+      for (const [name, value] of Object.entries(changes)) value ? params.set(name, value) : params.delete(name);
+    };
+    const here = new URL(location.href);
+    put(here.searchParams);
+    history.replaceState(history.state, "", here);
+    for (const link of document.querySelectorAll(".timerange a[href^='?']")) {
+      const address = new URL(link.getAttribute("href"), location.href);
+      put(address.searchParams);
+      link.setAttribute("href", address.search);
+    }
+    for (const form of document.querySelectorAll("form[data-timerange], form.filters")) {
+      for (const [name, value] of Object.entries(changes)) {
+        form.querySelector(`input[type=hidden][name="${name}"]`)?.remove();
+        if (value) form.prepend(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+      }
+    }
+  }
+  window.ridgeline.remember = remember;
+
   // --- fetching ------------------------------------------------------------------------------------------------------------
   async function load(chart) {
     if (chart.dataset.loading) return;
@@ -255,16 +277,26 @@
     }
   }, { rootMargin: "400px" });
 
+  function files(chart) { // the files hold what the chart shows
+    for (const link of chart.querySelectorAll("[data-format]")) {
+      const address = new URL(chart.dataset.figureUrl, location.href);
+      address.searchParams.set("format", link.dataset.format);
+      link.href = address.pathname + address.search;
+    }
+  }
+
   function start(scope) {
     for (const chart of scope.querySelectorAll("[data-figure-url]")) {
       if (chart.dataset.started) continue;
       chart.dataset.started = "true";
-      for (const link of chart.querySelectorAll("[data-format]")) {
-        const address = new URL(chart.dataset.figureUrl, location.href);
-        address.searchParams.set("format", link.dataset.format);
-        link.href = address.pathname + address.search;
+      const asked = new URL(chart.dataset.figureUrl, location.href).searchParams;
+      for (const control of chart.querySelectorAll("[data-figure-parameter]")) { // what the page's address says already
+        if (!asked.has(control.name)) continue;
+        if (control.type === "checkbox") control.checked = asked.get(control.name) === "1";
+        else control.value = asked.get(control.name);
       }
-      chart.addEventListener("refresh", () => load(chart));
+      files(chart);
+      chart.addEventListener("refresh", () => { files(chart); load(chart); });
       if (seen) seen.observe(chart);
       else load(chart);
     }
@@ -283,9 +315,12 @@
     const control = event.target.closest("[data-figure-parameter]");
     if (!control) return;
     const chart = control.closest("[data-figure-url]");
+    const value = control.type === "checkbox" ? (control.checked ? "1" : "0") : control.value;
     const address = new URL(chart.dataset.figureUrl, location.href);
-    address.searchParams.set(control.name, control.type === "checkbox" ? (control.checked ? "1" : "0") : control.value);
+    address.searchParams.set(control.name, value);
     chart.dataset.figureUrl = address.pathname + address.search;
+    remember({ [control.name]: value });
+    files(chart);
     load(chart);
   });
   root.addEventListener("ridgeline:theme", () => {

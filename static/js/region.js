@@ -30,29 +30,12 @@
   form.addEventListener("htmx:afterRequest", (event) => {
     if (event.target !== form || !event.detail.successful) return;
     const asked = new FormData(form);
-    const put = (params) => {
-      for (const name of names) {
-        if (asked.get(name)) params.set(name, asked.get(name));
-        else params.delete(name);
-      }
-    };
+    const chosen = Object.fromEntries(names.map((name) => [name, asked.get(name)]));
+    window.ridgeline.remember(chosen);
     const chart = document.querySelector("[data-figure-url*='selectable=1']");
     const figure = new URL(chart.dataset.figureUrl, location.href);
-    put(figure.searchParams);
+    for (const [name, value] of Object.entries(chosen)) value ? figure.searchParams.set(name, value) : figure.searchParams.delete(name);
     chart.dataset.figureUrl = figure.pathname + figure.search;
     chart.dispatchEvent(new CustomEvent("refresh"));
-    for (const link of document.querySelectorAll(".timerange a[href^='?']")) {
-      const address = new URL(link.getAttribute("href"), location.href);
-      put(address.searchParams);
-      link.setAttribute("href", address.search);
-    }
-    for (const other of document.querySelectorAll("form[data-timerange], form.filters")) {
-      for (const name of names) {
-        other.querySelector(`input[name="${name}"]`)?.remove();
-        if (!asked.get(name)) continue;
-        const hidden = Object.assign(document.createElement("input"), { type: "hidden", name, value: asked.get(name) });
-        other.prepend(hidden);
-      }
-    }
   });
 })();
