@@ -48,16 +48,17 @@ def action(part: str, scope: str) -> Callable[[Act], Callable[..., HttpResponse]
     """
 
     def decorate(act: Act) -> Callable[..., HttpResponse]:
-        @page.needs_scope(scope)
+        @login_required
         @sensitive_post_parameters()
         @never_cache
         @wraps(act)
         def view(request: HttpRequest) -> HttpResponse:
-            back = page.safe_address(
-                request, request.POST.get("back", ""), f"{reverse('fleet:enrollment')}?part={part}"
-            )
+            listing = f"{reverse('fleet:enrollment')}?part={part}"
             if request.method != "POST":
-                return redirect(back)
+                return redirect(listing)
+            if scope not in scopes_of_user(request.user):
+                raise PermissionDenied(f"This needs the right {scope}.")
+            back = page.safe_address(request, request.POST.get("back", ""), listing)
             try:
                 outcome = act(request, Actor.of_user(request.user), timezone.now())
             except DomainError as refusal:
