@@ -1,6 +1,6 @@
 """Periodic work: evaluate what is due, start what is large, move what waits for time."""
 
-from celery import shared_task
+from celery import Task, shared_task
 from django.utils import timezone
 
 from rollouts.services import advancing, evaluating, pruning, starting
@@ -9,12 +9,18 @@ from rollouts.services import advancing, evaluating, pruning, starting
 LOOK_EXPIRES_S = 30
 
 
-@shared_task(name="rollouts.tasks.evaluate_rollouts")
-def evaluate_rollouts() -> list[int]:
-    """Ask for one look at each stage run that is due: a slow one keeps one worker busy and no other run waiting."""
+@shared_task(name="rollouts.tasks.evaluate_rollouts", bind=True)
+def evaluate_rollouts(self: Task) -> list[int]:
+    """Ask for one look at each stage run that is due: a slow one keeps one worker busy and no other run waiting.
+
+    Called as a plain function it takes the looks itself, one after the other.
+    """
     runs = evaluating.due(timezone.now())
     for run in runs:
-        evaluate_run.apply_async([run], expires=LOOK_EXPIRES_S)
+        if self.request.called_directly:
+            evaluate_run(run)
+        else:
+            evaluate_run.apply_async([run], expires=LOOK_EXPIRES_S)
     return runs
 
 

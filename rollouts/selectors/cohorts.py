@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fleet.models import Device, Release
@@ -114,10 +115,14 @@ class Plan:
         """The plan that a rollout has."""
         return cls(rollout.release, rollout.selector, list(rollout.stages.all()), rollout.rules, rollout.seed, rollout)
 
-    def match(self, *more: populations.Selector) -> populations.Match:
-        """The candidates of the whole plan, or of what else is selected within it."""
-        selectors = [self.selector, *(selector for selector in more if selector)]
-        return populations.match(self.release, selectors, rollout=self.rollout)
+    @cached_property
+    def everyone(self) -> populations.Match:
+        """The candidates of the whole plan; read once, because it is a large question in a large fleet."""
+        return populations.match(self.release, [self.selector], rollout=self.rollout)
+
+    def within(self, selector: populations.Selector) -> populations.Match:
+        """The candidates of a stage with a selector of its own."""
+        return populations.match(self.release, [self.selector, selector], rollout=self.rollout)
 
 
 def preview(rollout: Rollout) -> list[StagePreview]:
@@ -127,7 +132,7 @@ def preview(rollout: Rollout) -> list[StagePreview]:
 
 def preview_plan(plan: Plan) -> list[StagePreview]:
     """Every stage of a plan drawn as if it began now, each after the ones before; nothing is written."""
-    everyone = plan.match()
+    everyone = plan.everyone
     rollout = plan.rollout
     treated = set(populations.treated_devices(rollout)) if rollout else set()
     held = set(rollout.holdbacks.values_list("device_id", flat=True)) if rollout else set()
@@ -144,7 +149,7 @@ def preview_plan(plan: Plan) -> list[StagePreview]:
 def _preview_stage(
     plan: Plan, stage: Stage, everyone: populations.Match, treated: set[int], held: set[int]
 ) -> StagePreview:
-    match = plan.match(stage.selector) if stage.selector else everyone
+    match = plan.within(stage.selector) if stage.selector else everyone
     draw = cohorts.draw(population_of(stage, match, everyone, treated, held), rule_of(stage), seed=plan.seed)
     reason = ""
     if not match.candidates:

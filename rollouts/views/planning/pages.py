@@ -167,7 +167,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 def _preview(plan: Plan, now: datetime) -> dict[str, Any]:
     rows = stage_rows(plan, now)
-    everyone = plan.match()
+    everyone = plan.everyone
     return {
         "rows": rows,
         "candidates": len(everyone.candidates),

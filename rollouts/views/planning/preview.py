@@ -83,7 +83,7 @@ def stage_rows(plan: Plan, now: datetime) -> list[StageRow]:
 def _noises(plan: Plan, found: Sequence[StagePreview], now: datetime) -> dict[str, dict[str, Any]]:
     """How the devices of each lane varied of late; one sample per lane serves every stage."""
     by_target: dict[str, list[int]] = {}
-    for candidate in plan.match().candidates:
+    for candidate in plan.everyone.candidates:
         by_target.setdefault(candidate.hardware_target, []).append(candidate.device_id)
     return {target: noise_of(plan.release, devices, now) for target, devices in sorted(by_target.items())}
 

@@ -184,7 +184,7 @@ def test_a_beat_asks_for_one_look_per_run_so_that_a_slow_one_keeps_no_other_wait
     run, asked = StageRun.objects.get(), []
     monkeypatch.setattr(timezone, "now", lambda: game.now + timedelta(hours=1))
     monkeypatch.setattr(tasks.evaluate_run, "apply_async", lambda args, **options: asked.append((args, options)))
-    assert tasks.evaluate_rollouts() == [run.pk]
+    assert tasks.evaluate_rollouts.apply().get() == [run.pk]
     assert asked == [([run.pk], {"expires": tasks.LOOK_EXPIRES_S})]
     assert tasks.evaluate_run(run.pk) is not None
     assert tasks.evaluate_run(run.pk) is None
