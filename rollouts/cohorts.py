@@ -2,9 +2,9 @@
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -184,7 +184,7 @@ def draw(population: Population, rule: StageRule, *, seed: int, analysed_limit: 
         )
         members += lane_members
         strata += lane_strata
-    members = _limit_analysis(members, seed, analysed_limit)
+    members, strata = _without_idle_control(_limit_analysis(members, seed, analysed_limit), strata)
     members.sort(key=lambda member: member.device_id)
     return Draw(tuple(members), tuple(strata), randomised=not rule.hand_picked)
 
@@ -274,6 +274,17 @@ def _limit_analysis(members: list[Member], seed: int, limit: int) -> list[Member
             cell = sorted(cells[key], key=lambda m: priority(seed, m.device_id), reverse=not side)
             kept |= {m.device_id for m in cell[:count]}
     return [Member(m.device_id, m.arm, m.hardware_target, m.stratum, analysed=m.device_id in kept) for m in members]
+
+
+def _without_idle_control(
+    members: list[Member], strata: list[StratumCount]
+) -> tuple[list[Member], list[StratumCount]]:
+    """Leave out control devices that are not compared: they would only be kept from other rollouts, for nothing."""
+    kept = [member for member in members if member.analysed or member.arm is not Arm.CONTROL]
+    if len(kept) == len(members):
+        return members, strata
+    counts = Counter(member.stratum for member in kept if member.arm is Arm.CONTROL)
+    return kept, [replace(row, control=counts[row.stratum]) for row in strata]
 
 
 def redraw(draw: Draw, *, seed: int, count: int) -> NDArray[np.float64]:

@@ -138,6 +138,10 @@ def test_a_large_stage_compares_a_random_part_of_both_arms():
     drawn = cohorts.draw(Population(fleet(9_000)), StageRule(0.5), seed=4, analysed_limit=1_000)
     analysed = [member for member in drawn.members if member.analysed]
     assert abs(len(analysed) - 1_000) <= 4
+    # Whoever is treated is a member; control devices are members only where they are compared.
+    assert len(drawn.ids(Arm.TREATED)) == 4_500
+    assert all(member.analysed for member in drawn.members if member.arm is Arm.CONTROL)
+    assert sum(row.control for row in drawn.strata) == len(drawn.ids(Arm.CONTROL))
     assert len(drawn.ids(Arm.TREATED)) == 4_500
     assert abs(sum(member.arm is Arm.TREATED for member in analysed) - 500) <= 4
 
