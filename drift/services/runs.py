@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drift.models import Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 from drift.services import board, creep, slow_drift
 from drift.services.alarms import Sighting, raise_alarm
+
+# The broker delivers again what a dead worker took along after an hour.
+GIVEN_UP_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ def plan(kind: str, *, now: datetime) -> Evaluation:
     return evaluation
 
 
-def under_way(kind: str) -> Evaluation | None:
-    """The evaluation of a kind that is being computed now."""
-    return Evaluation.objects.filter(kind=kind, status=Progress.RUNNING).order_by("-pk").first()
+def under_way(kind: str, *, now: datetime) -> Evaluation | None:
+    """The evaluation of a kind that is being computed now; one that began over an hour ago has lost its workers."""
+    running = Evaluation.objects.filter(kind=kind, status=Progress.RUNNING, started_at__gte=now - GIVEN_UP_AFTER)
+    return running.order_by("-pk").first()
 
 
 def compute(cell: EvaluationCell) -> list[Finding]:

@@ -44,7 +44,7 @@ def board(request: HttpRequest) -> HttpResponse:
         found = selectors.newest(Evaluation.Kind.BOARD)
     state |= {
         "kind": Evaluation.Kind.BOARD,
-        "under_way": runs.under_way(Evaluation.Kind.BOARD),
+        "under_way": runs.under_way(Evaluation.Kind.BOARD, now=state["now"]),
         "may_compute": "drift:write" in scopes_of_user(request.user),
     }
     return render(request, "drift/board.html", state | (_run(request, found) if found else {}))

@@ -95,7 +95,7 @@ def compute(request: HttpRequest, kind: str) -> HttpResponse:
     """Compute an evaluation now; one that is under way is shown instead."""
     if kind not in PAGES:
         raise Http404(f"There is no evaluation {kind}.")
-    going = runs.under_way(kind)
+    going = runs.under_way(kind, now=timezone.now())
     if going is None:
         going = runs.plan(kind, now=timezone.now())
         fan_out.delay(going.pk)
@@ -175,7 +175,7 @@ def _state(request: HttpRequest, kind: str) -> dict[str, Any]:
     state |= {
         "evaluation": found,
         "kind": kind,
-        "under_way": runs.under_way(kind),
+        "under_way": runs.under_way(kind, now=state["now"]),
         "may_compute": "drift:write" in scopes_of_user(request.user),
     }
     if found is None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from drift.models import CreepAnchor, Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
@@ -162,7 +163,7 @@ class TestComputingNow:
         self, cusum, cast, browser_client
     ) -> None:
         run = cusum.evaluation
-        Evaluation.objects.filter(pk=run.pk).update(status=Progress.RUNNING)
+        Evaluation.objects.filter(pk=run.pk).update(status=Progress.RUNNING, started_at=timezone.now())
         client = browser_client(cast.engineer)
         client.post("/drift/compute/slow_drift/")
         assert Evaluation.objects.count() == 1
