@@ -1,9 +1,12 @@
 """What counters rose by is the same in whatever order their readings arrive."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
 
 import pytest
+from django.db import connection, transaction
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -66,3 +69,21 @@ def test_the_counters_of_one_reading_are_placed_each_by_itself(device, now):
     assert stored(device, "x", now) == [(0, "a", 10.0, 0.0, 0.0), (2, "a", 20.0, 10.0, 2.0)]
     assert stored(device, "y", now) == [(2, "a", 5.0, 0.0, 0.0)]
     assert stored(device, "z", now) == [(0, "a", 1.0, 0.0, 0.0)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connections_that_bring_the_first_readings_at_once_leave_the_same_increases(device, now):
+    start = threading.Barrier(4)
+
+    def count_up(second):
+        start.wait()
+        try:
+            with transaction.atomic():
+                store.count_up(device.pk, "a", now + second * SECOND, {"x": float(second), "y": 9.0 - second})
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count_up, (3, 1, 4, 2)))
+    assert stored(device, "x", now) == increases([(second, "a", float(second)) for second in (1, 2, 3, 4)])
+    assert stored(device, "y", now) == increases([(second, "a", 9.0 - second) for second in (1, 2, 3, 4)])
