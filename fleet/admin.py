@@ -24,6 +24,7 @@ from fleet.models import (
     HardwareTarget,
     Region,
     Release,
+    SavedView,
     SigningKey,
     Token,
     User,
@@ -252,6 +253,15 @@ class EnrollmentKeyAdmin(ReadOnly):
 
     list_display = ("name", "key_id", "uses", "max_uses", "created_at", "expires_at", "revoked_at")
     exclude = ("secret_hmac",)
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnly):
+    """Saved views; their pages change them."""
+
+    list_display = ("name", "path", "query", "owner", "shared", "changed_at")
+    list_filter = ("shared",)
+    list_select_related = ("owner",)
 
 
 @admin.register(AuditEntry)
