@@ -243,8 +243,11 @@ def confirmation_base(request: HttpRequest, device: Device, now: datetime) -> Ht
             "activatedAt": int(controller.auto_confirm_at.timestamp() * 1000),
         }
     name = "deactivateAutoConfirm" if controller.auto_confirm else "activateAutoConfirm"
-    href = f"{request.ddi_base}/confirmationBase/{name}"
-    return answer({"autoConfirm": auto, "_links": {name: {"href": href}}})
+    links = {name: {"href": f"{request.ddi_base}/confirmationBase/{name}"}}
+    waiting = actions.poll(device, now, request.META.get("REMOTE_ADDR")).links.get("confirmationBase")
+    if waiting:
+        links["confirmationBase"] = {"href": f"{request.ddi_base}/{waiting}"}
+    return answer({"autoConfirm": auto, "_links": links})
 
 
 @ddi("GET", "HEAD")

@@ -258,6 +258,8 @@ def test_a_person_at_the_device_may_have_to_confirm(client, rollout):
     assert client.get("/confirmationBase").json()["autoConfirm"] == {"active": False}
     assert client.send("/confirmationBase/deactivateAutoConfirm", {}).status_code == 200
     assert client.links()["confirmationBase"].startswith(f"/confirmationBase/{action}?c=")
+    links = client.get("/confirmationBase").json()["_links"]
+    assert f"/confirmationBase/{action}?c=" in links["confirmationBase"]["href"]
     assert client.get(f"/deploymentBase/{action}").status_code == 404
     assert "confirmation" in client.get(f"/confirmationBase/{action}").json()
     denied = client.send(f"/confirmationBase/{action}/feedback", {"confirmation": "denied", "details": ["not now"]})
