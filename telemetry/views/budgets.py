@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 
 from fleet import page
 from fleet.exceptions import InvalidInput
+from fleet.models.budgets import SHARES
 from fleet.tables import csv_response
 from telemetry.selectors.budget_room import NOT_IN_TELEMETRY, BudgetRoom, budget_rooms
 from telemetry.views.question import Question
@@ -34,7 +35,7 @@ def budgets(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "telemetry/budgets.html",
-        {**state, "question": question, "budgets": found, "not_in_telemetry": NOT_IN_TELEMETRY},
+        {**state, "question": question, "budgets": found, "not_in_telemetry": NOT_IN_TELEMETRY, "shares": SHARES},
     )
 
 
