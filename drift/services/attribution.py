@@ -101,6 +101,12 @@ def explain_outcome(plan: LookPlan, outcome: LookOutcome, as_of: datetime) -> di
 
     Without such a lane there is nothing to explain, and the answer is empty.
     """
+    found = {target: explain_lane(plan, target, metric, as_of) for target, metric in harmed_lanes(outcome).items()}
+    return {target: explained for target, explained in found.items() if explained}
+
+
+def harmed_lanes(outcome: LookOutcome) -> dict[str, str]:
+    """Hardware targets in which harm was shown by a metric that can be taken apart, with the worst such metric."""
     found = {}
     for lane in outcome.lanes:
         metric = next(
@@ -112,32 +118,34 @@ def explain_outcome(plan: LookPlan, outcome: LookOutcome, as_of: datetime) -> di
             ),
             None,
         )
-        if metric is None:
-            continue
-        arms = {
-            treated: [
-                device.device_id
-                for device in plan.devices
-                if device.hardware_target == lane["hardware_target"] and device.treated is treated
-            ]
-            for treated in (True, False)
-        }
-        explained = explain(
-            Comparison(
-                workload_id=plan.workload_id,
-                release_id=plan.release_id,
-                treated=arms[True],
-                control=arms[False],
-                pre_start=plan.pre_start,
-                started_at=plan.started_at,
-                as_of=as_of,
-                seed=plan.seed,
-            ),
-            metric,
-        )
-        if explained:
-            found[lane["hardware_target"]] = explained
+        if metric is not None:
+            found[lane["hardware_target"]] = metric
     return found
+
+
+def explain_lane(plan: LookPlan, target: str, metric: str, as_of: datetime) -> dict[str, Any] | None:
+    """The attribution of a metric's change on one hardware target of a comparison."""
+    arms = {
+        treated: [
+            device.device_id
+            for device in plan.devices
+            if device.hardware_target == target and device.treated is treated
+        ]
+        for treated in (True, False)
+    }
+    return explain(
+        Comparison(
+            workload_id=plan.workload_id,
+            release_id=plan.release_id,
+            treated=arms[True],
+            control=arms[False],
+            pre_start=plan.pre_start,
+            started_at=plan.started_at,
+            as_of=as_of,
+            seed=plan.seed,
+        ),
+        metric,
+    )
 
 
 def _table(cells: DeviceCells, sums: tuple[str, str]) -> CellTable:

@@ -43,6 +43,16 @@ def test_more_energy_on_one_hardware_target_fails_that_lane_alone(make_story, ca
     energy = next(row for row in bad["metrics"] if row["metric"] == "energy_mean")
     assert energy["lower"] < 0.08 < energy["upper"]
     assert energy["n_treated"] == 8
+    explained = {
+        look["look"]: look["attribution"]["orin-nx-16"]["look"]
+        for look in answer.json()["looks"]
+        if look["attribution"]
+    }
+    # made when the harm is first shown, whenever the evidence has doubled, and at the last look
+    first = min(explained)
+    assert explained[first] == first and explained[story.hours] == story.hours
+    assert all(made <= look < max(2 * made, story.hours + 1) for look, made in explained.items())
+    assert last["attribution"]["orin-nx-16"]["metric"] == "energy_mean"
 
 
 def test_metrics_outside_the_family_are_reported_with_intervals_and_no_verdict(make_story, cast, api_client) -> None:

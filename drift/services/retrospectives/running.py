@@ -1,11 +1,12 @@
 """Running a retrospective: every look in order, each knowing only what was recorded before it."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from drift.periods import Arm, Periods
-from drift.services.attribution import explain_outcome
-from drift.services.looks import RECENT_WINDOWS, LookPlan, look_at, read_arms, releases_read
+from drift.services.attribution import explain_lane, harmed_lanes
+from drift.services.looks import RECENT_WINDOWS, LookOutcome, LookPlan, look_at, read_arms, releases_read
 from drift.services.retrospectives.asking import Schedule
 from drift.services.secondary import secondary_metrics
 from telemetry.selectors import summaries
@@ -21,6 +22,7 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
     looks: list[dict[str, Any]] = []
     state: dict[str, Any] | None = None
     cumulative: Periods | None = None
+    explanations = Explanations(plan, len(schedule.times))
     for index, as_of in enumerate(schedule.times):
         cumulative = windows[index] if cumulative is None else merge(cumulative, windows[index])
         recent = None
@@ -44,13 +46,38 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
                     for lane in result["lanes"]
                     for row in lane["shape"]
                 ],
-                "attribution": explain_outcome(plan, outcome, as_of),
+                "attribution": explanations.at(index + 1, outcome, as_of),
                 "completeness": outcome.completeness,
             }
         )
         progress(index + 1)
     secondary = secondary_metrics(plan, baseline, cumulative) if cumulative is not None else []
     return {"randomised": plan.randomised, "looks": looks, "secondary": secondary}
+
+
+class Explanations:
+    """Attributions of lanes in which harm was shown, made anew whenever a lane's evidence has doubled since the last.
+
+    A change is explained when it is first shown, at looks 2, 4, 8, … after that and at the last look; between them the
+    newest explanation stands, with the look that it was made at.
+    """
+
+    def __init__(self, plan: LookPlan, last_look: int) -> None:
+        self._plan, self._last_look = plan, last_look
+        self._made: dict[str, tuple[str, int, dict[str, Any] | None]] = {}
+
+    def at(self, look: int, outcome: LookOutcome, as_of: datetime) -> dict[str, Any]:
+        """By hardware target; empty where no lane is harmed."""
+        found = {}
+        for target, metric in harmed_lanes(outcome).items():
+            known = self._made.get(target)
+            if known is None or known[0] != metric or look >= 2 * known[1] or look == self._last_look:
+                explained = explain_lane(self._plan, target, metric, as_of)
+                known = metric, look, explained and {**explained, "look": look}
+                self._made[target] = known
+            if known[2]:
+                found[target] = known[2]
+        return found
 
 
 def merge(left: Periods, right: Periods) -> Periods:
