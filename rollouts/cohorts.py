@@ -276,9 +276,7 @@ def _limit_analysis(members: list[Member], seed: int, limit: int) -> list[Member
     return [Member(m.device_id, m.arm, m.hardware_target, m.stratum, analysed=m.device_id in kept) for m in members]
 
 
-def _without_idle_control(
-    members: list[Member], strata: list[StratumCount]
-) -> tuple[list[Member], list[StratumCount]]:
+def _without_idle_control(members: list[Member], strata: list[StratumCount]) -> tuple[list[Member], list[StratumCount]]:
     """Leave out control devices that are not compared: they would only be kept from other rollouts, for nothing."""
     kept = [member for member in members if member.analysed or member.arm is not Arm.CONTROL]
     if len(kept) == len(members):
