@@ -16,5 +16,5 @@ WITH covered AS (
   SELECT bucket, context_id, hardware_target_id, region_id, {columns} FROM cohort_5min
   WHERE bucket >= %(last_hour)s AND bucket < %(end)s AND {filter}
 )
-SELECT {keys}, {values}
+SELECT {selected}
 FROM covered

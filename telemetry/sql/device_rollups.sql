@@ -56,7 +56,7 @@ WITH marked AS MATERIALIZED (
   SELECT bucket, device_id, context_id, {columns} FROM device_minute
   WHERE device_id = ANY(%(device_ids)s::int4[]) AND bucket >= %(last_hour)s AND bucket < %(end)s
 )
-SELECT {keys}, {first}, {last}, {values}
+SELECT {selected}
 FROM covered
 WHERE %(context_ids)s::int4[] IS NULL OR context_id = ANY(%(context_ids)s::int4[])
 {grouping}

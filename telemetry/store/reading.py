@@ -13,10 +13,12 @@ from telemetry.rollups import Rollups
 from telemetry.store.connection import (
     execute,
     merged_columns,
+    packed,
+    packed_columns,
     query,
+    read_packed,
     read_rollups,
     reading,
-    single_columns,
     value_columns,
 )
 
@@ -55,14 +57,26 @@ def device_rollups(
     # with steps of an hour or a few, a stored row most often is a row of the result, and sorting them is lost time
     grouped = step is None or step < HOUR or step >= MANY_HOURS
     bucket = sql.Identifier("bucket")
+    first_and_last = ("first_bucket", "last_bucket")
+    if grouped:
+        selected = [
+            _keys(by, step),
+            sql.SQL("min({}), max({})").format(bucket, bucket),
+            merged_columns(values),
+        ]
+        grouping: sql.Composable = sql.SQL("GROUP BY {}").format(_keys(by, step))
+    else:
+        selected = [
+            *_packed_keys(by, step),
+            packed(sql.SQL("timestamptz_send({})").format(bucket)),
+            packed_columns(values),
+        ]
+        grouping = sql.SQL("")
     statement = query("device_rollups").format(
         columns=value_columns(values),
         tier_columns=value_columns(values, "tier"),
-        keys=_keys(by, step),
-        first=sql.SQL("min({})").format(bucket) if grouped else bucket,
-        last=sql.SQL("max({})").format(bucket) if grouped else bucket,
-        values=merged_columns(values) if grouped else single_columns(values),
-        grouping=sql.SQL("GROUP BY {}").format(_keys(by, step)) if grouped else sql.SQL(""),
+        selected=sql.SQL(", ").join(selected),
+        grouping=grouping,
     )
     parameters = {
         "device_ids": list(device_ids),
@@ -71,9 +85,10 @@ def device_rollups(
     }
     with reading() as cursor:
         rows = execute(cursor, statement, parameters)
-    found = read_rollups(rows, (*(by or _ALL), "first_bucket", "last_bucket"), values, single=not grouped)
     if grouped:
-        return found
+        return read_rollups(rows, (*(by or _ALL), *first_and_last), values)
+    found = read_packed(rows[0], (*by, "stored"), ("bucket", "stored"), values)
+    found = found.with_keys(first_bucket=found.keys["stored"], last_bucket=found.keys["stored"])
     example, group = found.groups_by(*(by or _ALL))
     first = np.full(example.size, np.iinfo(np.int64).max)
     last = np.full(example.size, np.iinfo(np.int64).min)
@@ -107,14 +122,14 @@ def cohort_rollups(
     )
     statement = query("cohort_rollups").format(
         columns=value_columns(values),
-        keys=_keys(by, step),
         # a tier has few rows per cohort and step: numpy merges them faster than PostgreSQL sorts them
-        values=single_columns(values),
+        selected=sql.SQL(", ").join([*_packed_keys(by, step), packed_columns(values)]),
         filter=condition if filters else sql.SQL("true"),
     )
     with reading() as cursor:
         rows = execute(cursor, statement, {**filters, **_span(start, end, step, origin)})
-    return read_rollups(rows, by or _ALL, values, single=True).merged_by(*(by or _ALL))
+    found = read_packed(rows[0], by, ("bucket",), values)
+    return (found if by else found.with_keys(all=np.zeros(found.n_rows))).merged_by(*(by or _ALL))
 
 
 def _span(start: datetime, end: datetime, step: timedelta | None, origin: datetime) -> dict:
@@ -124,11 +139,24 @@ def _span(start: datetime, end: datetime, step: timedelta | None, origin: dateti
 
 def _keys(by: Sequence[str], step: timedelta | None) -> sql.Composable:
     """The grouping keys as a list of expressions that serves both SELECT and GROUP BY."""
-    if not set(by) <= _GROUPABLE or ("bucket" in by) != (step is not None):
-        raise ValueError(f"cannot group by {by} with step {step}")
+    _check_keys(by, step)
     # as a number: making datetimes of thousands of rows would take longer than reading them
     bucket = sql.SQL("date_part('epoch', time_bucket(%(step)s, bucket, %(origin)s::timestamptz))")
     # `_ALL` stands for one group with everything, and none without data (which GROUP BY () would give)
     everything = sql.SQL("bucket IS NULL")
     keys = [bucket if name == "bucket" else sql.Identifier(name) for name in by]
     return sql.SQL(", ").join(keys or [everything])
+
+
+def _packed_keys(by: Sequence[str], step: timedelta | None) -> list[sql.Composable]:
+    """How many rows there are, and the keys of all of them, packed."""
+    _check_keys(by, step)
+    bucket = sql.SQL("timestamptz_send(time_bucket(%(step)s, bucket, %(origin)s::timestamptz))")
+    plain = sql.SQL("int8send({}::int8)")
+    keys = [packed(bucket if name == "bucket" else plain.format(sql.Identifier(name))) for name in by]
+    return [sql.SQL("count(*)"), *keys]
+
+
+def _check_keys(by: Sequence[str], step: timedelta | None) -> None:
+    if not set(by) <= _GROUPABLE or ("bucket" in by) != (step is not None):
+        raise ValueError(f"cannot group by {by} with step {step}")
