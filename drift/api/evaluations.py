@@ -1,9 +1,15 @@
 """REST: evaluations of the fleet and their findings."""
 
 import django_filters
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from drift.models import Evaluation, Finding
+from drift.services import runs
+from drift.tasks import fan_out
 from fleet.tables import CSVList
 
 
@@ -27,14 +33,32 @@ class EvaluationSerializer(serializers.ModelSerializer):
         return counts
 
 
+class OrderSerializer(serializers.Serializer):
+    """Which evaluation to compute now."""
+
+    kind = serializers.ChoiceField(Evaluation.Kind.choices)
+
+
 class EvaluationViewSet(viewsets.ReadOnlyModelViewSet):
-    """Runs of the drift board and its kin, newest first."""
+    """Runs of the drift board, of slow drift and of creep, newest first."""
 
     scope = "drift"
     queryset = Evaluation.objects.prefetch_related("cells")
     serializer_class = EvaluationSerializer
     filterset_fields = ["kind", "status"]
     cursor_ordering = ("-as_of", "-id")
+
+    @extend_schema(request=OrderSerializer, responses={202: EvaluationSerializer})
+    def create(self, request: Request) -> Response:
+        """Compute one now, by the task workers; answers with the one that is under way where there is one."""
+        body = OrderSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        kind, now = body.validated_data["kind"], timezone.now()
+        going = runs.under_way(kind, now=now)
+        if going is None:
+            going = runs.plan(kind, now=now)
+            fan_out.delay(going.pk)
+        return Response(EvaluationSerializer(going).data, status=202)
 
 
 class FindingSerializer(serializers.ModelSerializer):
@@ -54,12 +78,21 @@ class FindingSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
+class FindingDetailSerializer(FindingSerializer):
+    """A finding with what its method found on its way: days and path, looks, or steps."""
+
+    class Meta(FindingSerializer.Meta):
+        fields = [*FindingSerializer.Meta.fields, "detail"]
+
+
 class FindingFilter(django_filters.FilterSet):
     """`?evaluation=…&verdict=fail&hardware_target=…`."""
 
     workload = django_filters.CharFilter(field_name="workload__slug")
     release = django_filters.CharFilter(field_name="release__version")
     hardware_target = django_filters.CharFilter(field_name="hardware_target__slug")
+
+    kind = django_filters.ChoiceFilter(field_name="evaluation__kind", choices=Evaluation.Kind.choices)
 
     class Meta:
         model = Finding
@@ -74,3 +107,7 @@ class FindingViewSet(CSVList, viewsets.ReadOnlyModelViewSet):
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
     cursor_ordering = ("-evaluation_id", "id")
+
+    def get_serializer_class(self) -> type[FindingSerializer]:
+        """One finding comes with its detail, a list without: a page of series would be megabytes."""
+        return FindingDetailSerializer if self.action == "retrieve" else FindingSerializer

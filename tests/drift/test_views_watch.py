@@ -186,3 +186,24 @@ def test_the_anchor_is_set_with_a_reason_and_refused_in_words_without(summed, ca
     assert CreepAnchor.objects.get().release == cast.release
     assert "New camera" in client.get("/drift/creep/?workload=lane-assist").content.decode()
     assert "no release" in client.post("/drift/creep/anchor/", {**form, "release": "9"}, follow=True).content.decode()
+
+
+class TestTheApi:
+    """What the pages show, over HTTP."""
+
+    def test_a_finding_comes_with_its_series_and_lists_are_filtered_by_kind(
+        self, cusum, summed, cast, api_client
+    ) -> None:
+        client = api_client(cast.visitor)
+        (row,) = client.get("/api/v1/findings?kind=creep").json()["results"]
+        assert row["id"] == summed.pk and "detail" not in row
+        one = client.get(f"/api/v1/findings/{cusum.pk}").json()
+        assert (one["detail"]["limit"], one["detail"]["caveat"]) == (5.5, "cannot separate environment from model")
+
+    def test_an_evaluation_is_ordered_by_whoever_may_write(self, cast, api_client, run_tasks_here) -> None:
+        answer = api_client(cast.engineer).post("/api/v1/evaluations", {"kind": "creep"}, format="json")
+        assert answer.status_code == 202, answer.content
+        assert Evaluation.objects.get().kind == "creep"
+        assert api_client(cast.visitor).post("/api/v1/evaluations", {"kind": "creep"}, format="json").status_code == 403
+        refused = api_client(cast.engineer).post("/api/v1/evaluations", {"kind": "odd"}, format="json")
+        assert refused.status_code == 422
