@@ -210,6 +210,7 @@ SPECTACULAR_SETTINGS = {
         "SeverityEnum": "drift.models.alarms.Alarm.Severity",
         "ProgressEnum": "drift.models.evaluations.Progress",
         "RetrospectiveKindEnum": "drift.models.evaluations.Retrospective.Kind",
+        "EvaluationKindEnum": "drift.models.evaluations.Evaluation.Kind",
         "ChannelKindEnum": "drift.models.alarms.NotificationChannel.Kind",
         "SystemStateEnum": "telemetry.api.status.STATES",
     },
