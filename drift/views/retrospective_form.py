@@ -79,9 +79,11 @@ class _Asked(forms.Form):
     """What both kinds of retrospective need; times are UTC."""
 
     workload = forms.CharField(max_length=100)
-    release = forms.CharField(max_length=100, help_text="Its version.")
+    release = forms.CharField(max_length=100, help_text="The version that the devices were given.")
     started_at = forms.DateTimeField(
-        label="Started at (UTC)", widget=Moment, help_text="When the treated devices were given the release."
+        label="Started at (UTC)",
+        widget=Moment,
+        help_text="When the treated devices were given the release, or when the looks shall begin.",
     )
     until = forms.DateTimeField(label="Until (UTC)", widget=Moment, help_text="The last look is not later than this.")
     every = forms.ChoiceField(
