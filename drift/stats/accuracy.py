@@ -101,10 +101,24 @@ class Calibration:
 
     edges: Floats
     rates: Floats
+    labels: Floats
+    """How many labels each rate was learnt from."""
+
+    def bins(self, confidence: Floats) -> NDArray[np.intp]:
+        """The bin of each confidence."""
+        return np.clip(np.searchsorted(self.edges, confidence, side="right") - 1, 0, len(self.rates) - 1)
 
     def apply(self, confidence: Floats) -> Floats:
         """The calibrated chance of each confidence."""
-        return self.rates[np.clip(np.searchsorted(self.edges, confidence, side="right") - 1, 0, len(self.rates) - 1)]
+        return self.rates[self.bins(confidence)]
+
+    @property
+    def cautious_rates(self) -> Floats:
+        """The rates with half a label right and half a label wrong added (Jeffreys' prior): never 0 or 1.
+
+        For variances alone: a bin in which every label agreed is not known without error.
+        """
+        return (self.rates * self.labels + 0.5) / (self.labels + 1.0)
 
 
 def calibrate(confidence: Floats, correct: NDArray[np.bool_], *, bins: int = 20) -> Calibration:
@@ -121,7 +135,7 @@ def calibrate(confidence: Floats, correct: NDArray[np.bool_], *, bins: int = 20)
     right = np.bincount(index, weights=correct.astype(np.float64), minlength=len(edges))
     filled = n > 0
     rates = isotonic_regression(right[filled] / n[filled], weights=n[filled]).x
-    return Calibration(edges[filled], np.asarray(rates, dtype=np.float64))
+    return Calibration(edges[filled], np.asarray(rates, dtype=np.float64), n[filled])
 
 
 def unlabelled_accuracy(calibrated_sum: Floats, n: NDArray[np.integer], *, confidence: float = 0.95) -> Accuracy:
@@ -172,19 +186,32 @@ def check_calibration(
 ) -> CalibrationCheck | None:
     """Hold a calibration against labels that it was not learnt from; arrays have shape (labels,).
 
-    The mean of (calibrated chance - right) with the variance of a ratio estimate clustered by device (see
-    `weighted_sample_accuracy`) and a t interval on devices - 1 degrees of freedom. None with fewer than two devices:
-    one device says nothing of others.
+    The mean of (calibrated chance - right), its variance the sum of two parts:
+
+    - of these labels: the greater of the variance of a ratio estimate clustered by device (see
+      `weighted_sample_accuracy`) and what chance alone gives if the calibration is true, sum p (1 - p) / n²
+      (Spiegelhalter, Statistics in Medicine 5, 1986). The first alone would be nearly nothing where all labels agree.
+    - of the learning: sum over bins of w² r (1 - r) / m, with w the share of these labels in the bin and m the labels
+      that its rate r was learnt from.
+
+    The interval is a t interval on devices - 1 degrees of freedom. None with fewer than two devices: one device says
+    nothing of others.
     """
     devices, index = np.unique(device, return_inverse=True)
     if len(devices) < 2:
         return None
+    n = len(confidence)
     gap = calibration.apply(confidence) - correct
     mean = float(gap.mean())
     residual = np.bincount(index, weights=gap - mean, minlength=len(devices))
-    variance = len(devices) / (len(devices) - 1) * float((residual**2).sum()) / len(gap) ** 2
-    half = float(stats.t.ppf(0.5 + interval / 2.0, len(devices) - 1)) * math.sqrt(variance)
-    return CalibrationCheck(mean, mean - half, mean + half, len(gap), len(devices))
+    clustered = len(devices) / (len(devices) - 1) * float((residual**2).sum()) / n**2
+    spread = calibration.cautious_rates * (1.0 - calibration.cautious_rates)
+    here = np.bincount(calibration.bins(confidence), minlength=len(spread))
+    by_chance = float((here * spread).sum()) / n**2
+    of_learning = float(((here / n) ** 2 * spread / calibration.labels).sum())
+    error = math.sqrt(max(clustered, by_chance) + of_learning)
+    half = float(stats.t.ppf(0.5 + interval / 2.0, len(devices) - 1)) * error
+    return CalibrationCheck(mean, mean - half, mean + half, n, len(devices))
 
 
 @dataclass(frozen=True)

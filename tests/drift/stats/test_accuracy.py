@@ -8,6 +8,7 @@ import pytest
 from drift.stats.accuracy import (
     Accuracy,
     calibrate,
+    check_calibration,
     random_sample_accuracy,
     retraining_signal,
     unlabelled_accuracy,
@@ -112,3 +113,32 @@ def test_retraining_is_called_for_only_when_the_intervals_part() -> None:
     assert retraining_signal(accuracy(0.95, 0.01), accuracy(math.nan, 0.5)).signal == "none"
     with pytest.raises(ValueError, match="tolerated_drop"):
         retraining_signal(accuracy(0.95, 0.01), accuracy(0.9, 0.01), tolerated_drop=-0.1)
+
+
+def test_a_calibration_that_holds_is_seldom_called_off_however_few_the_labels():
+    wrongly = 0
+    for seed in range(200):
+        rng = np.random.default_rng([seed, 7])
+        learning, checking = rng.beta(12.0, 1.5, size=(2, 20))
+        learnt = calibrate(learning, rng.random(20) < learning)
+        found = check_calibration(learnt, checking, rng.random(20) < checking, np.arange(20) % 15)
+        wrongly += found.shown_to_be_off
+    # at most 5 % of 200, and three standard errors of that count
+    assert wrongly <= 10 + 3 * 3.1
+
+
+def test_labels_that_all_agree_leave_an_interval_of_a_width_that_so_few_deserve():
+    rng = np.random.default_rng(5)
+    confidence = rng.beta(12.0, 1.5, size=60)
+    learnt = calibrate(confidence, rng.random(60) < 0.9)
+    found = check_calibration(learnt, np.full(19, 0.9), np.ones(19, dtype=bool), np.arange(19) % 15)
+    assert found.lower < 0.0 < found.upper
+    assert found.upper - found.lower > 0.1
+
+
+def test_a_calibration_that_went_stale_is_shown_to_be_off():
+    rng = np.random.default_rng(6)
+    confidence = rng.beta(12.0, 1.5, size=400)
+    learnt = calibrate(confidence, rng.random(400) < confidence)
+    found = check_calibration(learnt, confidence, rng.random(400) < confidence - 0.15, np.arange(400) % 40)
+    assert found.lower > 0.05
