@@ -37,6 +37,8 @@ NOUNS: dict[str, set[str]] = {
     "playbooks": WORKERS,
     "labels": WORKERS,
     "label-requests": WORKERS,
+    # Ordering the drift boards computes and decides nothing.
+    "evaluations": WORKERS,
     "telemetry": DEVICES,
     "enroll": EVERYONE,
     "device": DEVICES,
