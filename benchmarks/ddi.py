@@ -221,8 +221,8 @@ def main() -> None:
         print(f"{options.devices:,} devices registered with a token each in {time.perf_counter() - began:.1f} s")
         answered, elapsed, treated = fleet.start_stage(options.stage / options.devices)
         print(
-            f"stage of {treated:,} devices started in {elapsed:.1f} s: {answered:.1f} s to the answer (drawn, decided), "
-            "the rest in pieces (cohorts frozen, deliveries queued)"
+            f"stage of {treated:,} devices started in {elapsed:.1f} s: {answered:.1f} s to the answer (drawn, "
+            "decided), the rest in pieces (cohorts frozen, deliveries queued)"
         )
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")

@@ -252,7 +252,7 @@ ENROLL_FAILURES_PER_MINUTE = env.int("RIDGELINE_ENROLL_FAILURES_PER_MINUTE", def
 # The module that knows who was drawn into which arm and who is held back, see drift/services/cohorts.py.
 DRIFT_COHORTS = "rollouts.selectors.comparisons"
 
-# Functions `(selection, *, start, end) -> [(moment, words)]` whose moments time charts mark, beside arrivals of releases.
+# Functions `(selection, *, start, end) -> [(moment, words)]`: what time charts mark beside arrivals of releases.
 CHART_MARKS = ["rollouts.selectors.stage_marks.stage_marks"]
 
 # The sections of the status page, `(now) -> fleet.status.Section`, in the order in which they are shown.
