@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 
+from .backoff import next_wait_s, retry_after_s
 from .transport import Transport, explain, send_json
 
 ENROLL_PATH = "/api/v1/enroll"
 ROTATE_PATH = "/api/v1/device/token"
+# A fleet that is switched on at once is let in by and by; so many answers of "later" a device takes for that.
+MOST_ATTEMPTS = 10
 
 
 class EnrollmentRefused(RuntimeError):
@@ -43,15 +50,33 @@ class Credentials:
             return None
 
 
-def enroll(transport: Transport, enrollment_key: str, serial: str, hardware_target: str, region: str) -> Credentials:
-    """Trade an enrolment key for a device token; the server shows it once, so save it."""
+def enroll(
+    transport: Transport,
+    enrollment_key: str,
+    serial: str,
+    hardware_target: str,
+    region: str,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    rng: random.Random | None = None,
+) -> Credentials:
+    """Trade an enrolment key for a device token; the server shows it once, so save it.
+
+    Where the server asks to come later (429, 503), waits as Retry-After says, for MOST_ATTEMPTS attempts in all.
+    Raises EnrollmentRefused when it does not let the device in.
+    """
     payload = {
         "enrollment_key": enrollment_key,
         "serial": serial,
         "hardware_target": hardware_target,
         "region": region,
     }
-    response = send_json(transport, "POST", ENROLL_PATH, payload)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        response = send_json(transport, "POST", ENROLL_PATH, payload)
+        if response.status not in (429, 503) or attempt == MOST_ATTEMPTS:
+            break
+        asked = retry_after_s(response.headers.get("retry-after"), datetime.now(timezone.utc))
+        sleep(next_wait_s(attempt, asked, rng or random.Random()))
     if response.status not in (200, 201):
         raise EnrollmentRefused(explain(response))
     answer = response.json()

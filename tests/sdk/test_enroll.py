@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import stat
 
 import pytest
@@ -28,6 +29,28 @@ def test_a_refusal_says_why(server):
     server.routes["/api/v1/enroll"] = lambda handler, body: server.answer(handler, 403, problem)
     with pytest.raises(EnrollmentRefused, match="403 key expired enrollment_key: is used up"):
         enroll(Transport(server.url), *IDENTITY)
+
+
+def test_a_device_that_is_told_to_come_later_waits_as_long_as_it_is_told(server):
+    answers = iter([(429, {"Retry-After": "7"}), (503, {"Retry-After": "2"}), (201, {})])
+
+    def let_in(handler, body):
+        status, headers = next(answers)
+        server.answer(handler, status, ANSWER if status == 201 else {"detail": "later"}, headers)
+
+    server.routes["/api/v1/enroll"] = let_in
+    waits = []
+    credentials = enroll(Transport(server.url), *IDENTITY, sleep=waits.append, rng=random.Random(1))
+    assert credentials.token == ANSWER["token"]
+    assert 7.0 <= waits[0] <= 7.0 * 1.25 and 2.0 <= waits[1] <= 2.0 * 1.25
+
+
+def test_a_door_that_stays_shut_is_a_refusal(server):
+    server.routes["/api/v1/enroll"] = lambda handler, body: server.answer(handler, 429, {"detail": "later"})
+    waits = []
+    with pytest.raises(EnrollmentRefused, match="429 later"):
+        enroll(Transport(server.url), *IDENTITY, sleep=waits.append, rng=random.Random(1))
+    assert len(waits) == len(server.requests) - 1 == 9
 
 
 def test_a_saved_token_is_used_again_and_readable_by_its_owner_alone(server, tmp_path):
