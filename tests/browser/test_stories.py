@@ -8,7 +8,8 @@ import pytest
 from rollouts.machine import State
 from tests.browser.conftest import PHONE
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+# Devices are drawn by their ids: with the sequences set back every run tells the same story.
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, reset_sequences=True)]
 
 
 def test_an_engineer_with_a_phone_finds_the_cause_of_a_rise_in_latency(visit, field_day, cast):
@@ -38,10 +39,12 @@ def test_an_engineer_with_a_phone_finds_the_cause_of_a_rise_in_latency(visit, fi
     matrix.get_by_text("By hardware target").wait_for()
     rise = {}
     for row in matrix.locator("tbody tr", has_text="4.2.0").all():
-        change = re.search(r"([+−]\d+\.\d) %", row.locator("[data-label='p95 ms']").inner_text())
+        figure = row.locator("[data-label='p95 ms']").inner_text()
+        change = re.search(r"([+−]?\d+\.\d)\s%", figure)
+        assert change, figure
         rise[row.locator("th").inner_text()] = float(change[1].replace("−", "-"))
     assert set(rise) == {"orin-nx-16", "hailo-8"}
-    assert rise["orin-nx-16"] > 15.0 > 10.0 > rise["hailo-8"]
+    assert rise["orin-nx-16"] > max(10.0, rise["hailo-8"] + 10.0)
     bom = page.get_by_role("region", name="Bill of materials").first
     bom.scroll_into_view_if_needed()
     changed = bom.locator("tr", has_text="changed").all_inner_texts()
