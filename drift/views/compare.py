@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -161,8 +162,7 @@ def _pair(request: HttpRequest) -> Pair:
         if workload is None:
             raise InvalidInput({"workload": f"There is no workload “{slug}”."}, code="does_not_exist")
     else:
-        newest = ReleaseSpan.objects.select_related("workload").order_by("-last_time").first()
-        workload = newest.workload if newest else Workload.objects.order_by("slug").first()
+        workload = _busiest()
     if workload is None:
         return Pair(None, None, None)
     candidate = _named(workload, "release", params.get("release", "")) or _newest(workload)
@@ -170,6 +170,14 @@ def _pair(request: HttpRequest) -> Pair:
     if baseline is None and candidate is not None:
         baseline = previous_release(candidate)
     return Pair(workload, baseline, candidate)
+
+
+def _busiest() -> Workload | None:
+    """The workload that most devices have reported, one of which two releases were reported before others."""
+    reported = ReleaseSpan.objects.order_by().values("workload")
+    counted = reported.annotate(releases=Count("release", distinct=True), devices=Count("device", distinct=True))
+    best = max(counted, key=lambda row: (row["releases"] > 1, row["devices"], -row["workload"]), default=None)
+    return Workload.objects.get(pk=best["workload"]) if best else Workload.objects.order_by("slug").first()
 
 
 def _named(workload: Workload, field: str, version: str) -> Release | None:

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from drift.selectors.release_comparison import changed_devices, compare_releases
-from fleet.models import Workload
+from fleet.models import Device, Release, Workload
 from telemetry.models import DeviceLatest, ReleaseSpan
 from telemetry.selectors.selection import Selection
 from telemetry.services.folding import fold
@@ -128,6 +128,16 @@ def test_the_page_compares_the_newest_release_with_the_one_before_unless_told_ot
     swapped = client.get("/compare/", {**PAIR, "release": "4.1.0", "against": "4.2.0"}).content.decode()
     assert "lane-assist 4.1.0 against 4.2.0" in swapped
     assert "A release against itself" in client.get("/compare/", {**PAIR, "against": "4.2.0"}).content.decode()
+
+
+def test_without_a_question_the_page_takes_a_workload_with_two_releases_that_devices_reported(client, moved, cast, now):
+    other = Workload.objects.create(slug="digits", name="digits", created_at=now)
+    lonely = Release.objects.create(workload=other, version="1.0.0", status=Release.Status.PUBLISHED, created_at=now)
+    device = Device.objects.earliest("serial")
+    ReleaseSpan.objects.create(
+        device=device, workload=other, release=lonely, first_time=now, last_time=now, first_boot_id="b"
+    )
+    assert "lane-assist 4.2.0 against 4.1.0" in client.get("/compare/").content.decode()
 
 
 def test_the_panel_of_figures_shows_differences_and_comes_as_csv(client, moved):
