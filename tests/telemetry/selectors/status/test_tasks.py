@@ -1,5 +1,6 @@
 """The status of background work: what stopped is bad and named, never merely absent."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -93,7 +94,8 @@ def test_a_run_that_goes_on_is_said_and_one_that_goes_on_for_hours_is_a_warning(
 
 @pytest.mark.django_db
 def test_what_the_processes_note_is_what_the_page_reads(now):
-    name = "tests.a_task_of_its_own"
+    # what an earlier run of the tests noted is still in Redis
+    name = f"tests.{uuid.uuid4()}"
     task_runs.note_started(name, now)
     assert task_runs.runs([name], now)[name].is_running
     task_runs.note_ended(name, now + timedelta(seconds=2), seconds=2.0, error="KeyError: 'x'")
