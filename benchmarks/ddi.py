@@ -12,8 +12,8 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,18 +70,8 @@ def poll(job: PollJob) -> tuple[int, float, list[float]]:
 def client() -> None:
     """The load client, a program of its own: jobs on standard input, what came of them on standard output."""
     jobs = [PollJob(**job) for job in json.load(sys.stdin)]
-    results: list = [None] * len(jobs)
-
-    def run(at: int) -> None:
-        results[at] = poll(jobs[at])
-
-    threads = [threading.Thread(target=run, args=(at,)) for at in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if None in results:
-        raise SystemExit(1)
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        results = list(threads.map(poll, jobs))
     json.dump(results, sys.stdout)
 
 

@@ -99,6 +99,9 @@ class StagePlan:
     concurrency: int | None = None
 
 
+STAGE_FIELDS = tuple(item.name for item in fields(StagePlan))
+
+
 @dataclass(frozen=True)
 class Range:
     """A number within bounds; `above` excludes the lower one."""
@@ -249,7 +252,7 @@ def stages_from(data: Any, place: str = "stages") -> list[StagePlan]:
 
 
 def _stage_from(problems: _Problems, place: str, data: Any, index: int) -> StagePlan:
-    values = _known(problems, place, data, [item.name for item in fields(StagePlan)])
+    values = _known(problems, place, data, STAGE_FIELDS)
     values.setdefault("name", f"stage {index + 1}")
     if not isinstance(values["name"], str) or not 0 < len(values["name"]) <= 64:
         problems.note(f"{place}.name", "This must be a text of 1 to 64 characters.")

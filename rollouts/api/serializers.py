@@ -10,6 +10,7 @@ from fleet.api.fields import LabelField, StrictSerializer
 from fleet.models import Workload
 from rollouts import machine
 from rollouts.models import Approval, Delivery, Evidence, LaneTransition, Look, Rollout, Stage
+from rollouts.plans import STAGE_FIELDS
 
 
 @extend_schema_field(OpenApiTypes.OBJECT)
@@ -70,19 +71,7 @@ class StageSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Stage
-        fields = [
-            "order",
-            "name",
-            "selector",
-            "share",
-            "hand_picked",
-            "minimum_soak_s",
-            "minimum_devices",
-            "minimum_inferences",
-            "required_roles",
-            "maintenance_window",
-            "concurrency",
-        ]
+        fields = ["order", *STAGE_FIELDS]
 
 
 class LaneSummarySerializer(serializers.Serializer):

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -165,19 +165,7 @@ def _assert_known_names(selector: Mapping[str, list[str]], place: str) -> None:
 def stage_rows(stage_plans: list[StagePlan]) -> list[Stage]:
     """Stages that are not written down and belong to no rollout yet."""
     return [
-        Stage(
-            order=order,
-            name=plan.name,
-            selector=plan.selector,
-            share=plan.share,
-            hand_picked=plan.hand_picked,
-            minimum_soak_s=plan.minimum_soak_s,
-            minimum_devices=plan.minimum_devices,
-            minimum_inferences=plan.minimum_inferences,
-            required_roles=list(plan.required_roles),
-            maintenance_window=plan.maintenance_window,
-            concurrency=plan.concurrency,
-        )
+        Stage(order=order, **asdict(plan) | {"required_roles": list(plan.required_roles)})
         for order, plan in enumerate(stage_plans)
     ]
 
@@ -223,20 +211,7 @@ def describe(rollout: Rollout) -> dict[str, Any]:
 
 def describe_stage(stage: Stage) -> dict[str, Any]:
     """A stage as plain JSON."""
-    names = (
-        "order",
-        "name",
-        "selector",
-        "share",
-        "hand_picked",
-        "minimum_soak_s",
-        "minimum_devices",
-        "minimum_inferences",
-        "required_roles",
-        "maintenance_window",
-        "concurrency",
-    )
-    return {name: getattr(stage, name) for name in names}
+    return {name: getattr(stage, name) for name in ("order", *plans.STAGE_FIELDS)}
 
 
 def assert_draft(rollout: Rollout) -> None:
