@@ -1,7 +1,8 @@
 """Alarms that need no statistics: silence, lost batches, silence after updates, mismatches, fallbacks, throttling.
 
-Each rule is an absolute limit on single devices that must hold on two or more of them, so that looking every minute
-raises no false alarm by chance. Changes too small for such a limit are the drift board's business.
+Each rule is an absolute limit on single devices, so that looking every minute raises no false alarm by chance. What
+noise can bring about must hold on two or more devices; a lost batch and a wrong part are facts on one. Changes too
+small for such a limit are the drift board's business.
 """
 
 from collections import defaultdict
@@ -92,9 +93,10 @@ def silent_cohorts(*, now: datetime) -> list[Sighting]:
         if len(silent) < max(MINIMUM_DEVICES, SILENT_SHARE * len(known)):
             continue
         target, workload = silent[0].device.hardware_target.slug, silent[0].workload.slug
-        share = wilson(len(silent), len(known))
         found.append(
-            Sighting(
+            _on_a_share(
+                _ids(silent),
+                _ids(known),
                 kind=Alarm.Kind.TELEMETRY_GAP,
                 severity=Alarm.Severity.CRITICAL if 2 * len(silent) >= len(known) else Alarm.Severity.WARNING,
                 summary=f"{len(silent)} of {len(known)} devices on {target} with {workload} fell silent",
@@ -102,12 +104,7 @@ def silent_cohorts(*, now: datetime) -> list[Sighting]:
                 workload_id=workload_id,
                 hardware_target_id=target_id,
                 metric="silence",
-                effect=share.estimate,
-                lower=share.lower,
-                upper=share.upper,
-                devices_affected=len(silent),
                 evidence={"devices": _serials(silent), "heard_from_within_a_day": len(known)},
-                attribution=concentration(_ids(silent), workload_id, _ids(known)),
             )
         )
     return found
@@ -115,11 +112,9 @@ def silent_cohorts(*, now: datetime) -> list[Sighting]:
 
 def silent_after_update(*, now: datetime) -> list[Sighting]:
     """Devices whose last word came within two hours of their first record on a release."""
-    groups: dict[tuple[int, int, int], list[DeviceLatest]] = defaultdict(list)
-    for latest in _accepted().filter(release_since__gte=now - SEEN_WITHIN):
-        groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
     found = []
-    for (workload_id, release_id, target_id), updated in sorted(groups.items()):
+    recent = _accepted().filter(release_since__gte=now - SEEN_WITHIN)
+    for (workload_id, release_id, target_id), updated in _by_release_and_target(recent):
         silent = [
             latest
             for latest in updated
@@ -127,9 +122,10 @@ def silent_after_update(*, now: datetime) -> list[Sighting]:
         ]
         if len(silent) < MINIMUM_DEVICES:
             continue
-        share = wilson(len(silent), len(updated))
         found.append(
-            Sighting(
+            _on_a_share(
+                _ids(silent),
+                _ids(updated),
                 kind=Alarm.Kind.SILENT_AFTER_UPDATE,
                 severity=Alarm.Severity.CRITICAL,
                 summary=(
@@ -141,12 +137,7 @@ def silent_after_update(*, now: datetime) -> list[Sighting]:
                 release_id=release_id,
                 hardware_target_id=target_id,
                 metric="silence",
-                effect=share.estimate,
-                lower=share.lower,
-                upper=share.upper,
-                devices_affected=len(silent),
                 evidence={"devices": _serials(silent), "updated_within_a_day": len(updated)},
-                attribution=concentration(_ids(silent), workload_id, _ids(updated)),
             )
         )
     return found
@@ -170,9 +161,10 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
             .filter(last_seen_at__gte=now - SEEN_WITHIN, device__hardware_target_id=target_id)
             .values_list("device_id", flat=True)
         )
-        share = wilson(len(devices), len(heard | devices))
         found.append(
-            Sighting(
+            _on_a_share(
+                devices,
+                heard | devices,
                 kind=Alarm.Kind.TELEMETRY_GAP,
                 severity=Alarm.Severity.WARNING,
                 summary=(
@@ -181,12 +173,7 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
                 started_at=min(gap.after_time or gap.found_at for gap in lost),
                 hardware_target_id=target_id,
                 metric="lost_batches",
-                effect=share.estimate,
-                lower=share.lower,
-                upper=share.upper,
-                devices_affected=len(serials),
                 evidence={"devices": serials[:NAMED_DEVICES], "batches": batches},
-                attribution=concentration(devices, None, heard | devices),
             )
         )
     return found
@@ -194,23 +181,19 @@ def lost_batches(*, now: datetime) -> list[Sighting]:
 
 def mismatches(*, now: datetime) -> list[Sighting]:
     """Devices that run a release with another part than its bill of materials names; one device is enough."""
-    groups: dict[tuple[int, int, int], list[DeviceLatest]] = defaultdict(list)
     heard = _accepted().filter(last_seen_at__gte=now - SEEN_WITHIN)
     contradicting = heard.exclude(
         Q(context__mismatches={}) | Q(context__mismatches=[]) | Q(context__mismatches=None)
     ).select_related("context")
-    for latest in contradicting:
-        groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
     found = []
-    for (workload_id, release_id, target_id), wrong in sorted(groups.items()):
-        known = list(
-            heard.filter(
-                workload_id=workload_id, release_id=release_id, device__hardware_target_id=target_id
-            ).values_list("device_id", flat=True)
-        )
-        share = wilson(len(wrong), len(known))
+    for (workload_id, release_id, target_id), wrong in _by_release_and_target(contradicting):
+        known = heard.filter(
+            workload_id=workload_id, release_id=release_id, device__hardware_target_id=target_id
+        ).values_list("device_id", flat=True)
         found.append(
-            Sighting(
+            _on_a_share(
+                _ids(wrong),
+                set(known),
                 kind=Alarm.Kind.BOM_MISMATCH,
                 severity=Alarm.Severity.WARNING,
                 summary=(
@@ -222,12 +205,7 @@ def mismatches(*, now: datetime) -> list[Sighting]:
                 release_id=release_id,
                 hardware_target_id=target_id,
                 metric="mismatch",
-                effect=share.estimate,
-                lower=share.lower,
-                upper=share.upper,
-                devices_affected=len(wrong),
                 evidence={"devices": _serials(wrong), "mismatches": wrong[0].context.mismatches},
-                attribution=concentration(_ids(wrong), workload_id, known),
             )
         )
     return found
@@ -240,11 +218,8 @@ def over_threshold(*, now: datetime) -> list[Sighting]:
         Q(fallback_rate__gte=min(rule.lately for rule in THRESHOLDS)) | Q(throttled=True),
         last_seen_at__gte=now - RECENT,
     )
-    groups: dict[tuple[int, int, int], list[DeviceLatest]] = defaultdict(list)
-    for latest in suspects:
-        groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
     found: list[Sighting] = []
-    for key, members in sorted(groups.items()):
+    for key, members in _by_release_and_target(suspects):
         found.extend(_exceeding(key, members, now))
     return found
 
@@ -368,6 +343,27 @@ def _mean_with_interval(changes: NDArray[np.float64]) -> tuple[float, float, flo
     error = float(changes.std(ddof=1)) / np.sqrt(len(changes))
     half = float(stats.t.ppf(0.975, len(changes) - 1)) * error
     return mean, mean - half, mean + half
+
+
+def _by_release_and_target(rows: Iterable[DeviceLatest]) -> list[tuple[tuple[int, int, int], list[DeviceLatest]]]:
+    """Devices by the ids of their workload, release and hardware target, in that order."""
+    groups: dict[tuple[int, int, int], list[DeviceLatest]] = defaultdict(list)
+    for latest in rows:
+        groups[latest.workload_id, latest.release_id, latest.device.hardware_target_id].append(latest)
+    return sorted(groups.items())
+
+
+def _on_a_share(hit: set[int], known: set[int], **what: Any) -> Sighting:
+    """A sighting on some of the known devices, both by id: their share with Wilson's interval, and where they are."""
+    share = wilson(len(hit), len(known))
+    return Sighting(
+        **what,
+        effect=share.estimate,
+        lower=share.lower,
+        upper=share.upper,
+        devices_affected=len(hit),
+        attribution=concentration(hit, what.get("workload_id"), known),
+    )
 
 
 def _accepted() -> QuerySet[DeviceLatest]:
