@@ -217,6 +217,11 @@ def for_target(values: Mapping[str, Any], target: str) -> dict[str, float]:
     return {**general, **values.get(target, {})}
 
 
+def targets_of(values: Mapping[str, Any]) -> list[str]:
+    """The hardware targets that `{name: number}` or `{target: {name: number}}` says something of its own about."""
+    return [key for key, value in values.items() if isinstance(value, Mapping)]
+
+
 def selector_from(data: Any, place: str = "selector") -> dict[str, list[str]]:
     """A selector with lists of slugs (devices: serials); a single name may stand for a list of one."""
     problems = _Problems()

@@ -103,12 +103,28 @@ def check(*, change_record: Any = None, stages: Any = None, policy: Any = None, 
     checked = Checked(
         change_record=read(lambda: plans.change_record_from(change_record), {}),
         stages=read(lambda: _stages_from(stages), []) if stages is not None else [],
-        policy=read(lambda: plans.policy_from(policy), Policy()),
+        policy=read(lambda: _policy_from(policy), Policy()),
         selector=read(lambda: _selector_from(selector), {}),
     )
     if errors:
         raise InvalidInput(errors, code=code)
     return checked
+
+
+def _policy_from(policy: Any) -> Policy:
+    """A policy whose margins and limits are about hardware targets that exist: a misspelt one would hold for nobody."""
+    found = plans.policy_from(policy)
+    parts = {"margins": found.margins, "limits": found.limits}
+    named = [(target, part) for part, values in parts.items() for target in plans.targets_of(values)]
+    known = set(HardwareTarget.objects.filter(slug__in=dict(named)).values_list("slug", flat=True))
+    unknown = {
+        f"policy.{part}.{target}": f"There is no hardware target “{target}”."
+        for target, part in named
+        if target not in known
+    }
+    if unknown:
+        raise InvalidInput(unknown, code="does_not_exist")
+    return found
 
 
 def _selector_from(selector: Any) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from rollouts.models import Rollout
+from rollouts.selectors.budgets import bounds_for
 from telemetry.services.folding import fold
 from tests.rollouts.conftest import CHANGE_RECORD, STAGES
 from tests.rollouts.field import Field
@@ -132,11 +133,12 @@ def test_stages_are_added_and_removed_and_presets_fill_them_in(manager, cast, ma
     assert ladder["record.why"] == ["kept"]
 
 
-def test_a_draft_is_planned_further_in_the_same_wizard_and_margins_of_targets_stay(manager, draft, make_fleet, cast):
+def test_a_draft_is_planned_further_in_the_same_wizard_and_what_the_api_set_stays(manager, draft, make_fleet, cast):
     make_fleet(24)
-    rollout = draft(policy={"margins": {"orin-nx-16": {"energy_mean": 0.02}, "latency_p95": 0.04}})
+    margins = {"orin-nx-16": {"energy_mean": 0.02, "power_mean": 0.1}, "latency_p95": 0.04, "memory_mean": 0.2}
+    rollout = draft(policy={"margins": margins, "limits": {"hailo-8": {"energy_mj": 80.0}}})
     fields = opened(manager, f"/rollouts/{rollout.pk}/plan/")
-    assert fields["margin.latency_p95"] == ["4"]
+    assert fields["margin.latency_p95"] == ["4"] and fields["margin.orin-nx-16.energy_mean"] == ["2"]
     before = (rollout.rules, [stage.share for stage in rollout.stages.all()], rollout.change_record)
     manager.post(f"/rollouts/{rollout.pk}/plan/", {**fields, "do": "save"})
     same = Rollout.objects.get()
@@ -145,6 +147,30 @@ def test_a_draft_is_planned_further_in_the_same_wizard_and_margins_of_targets_st
     assert Rollout.objects.get().change_record["why"] == "Better"
     answer = manager.get(f"/rollouts/{rollout.pk}/plan/", follow=True)
     assert "its plan is fixed" in answer.content.decode()
+
+
+def test_margins_of_one_hardware_target_are_set_and_taken_back_on_the_page(manager, cast, make_fleet, now):
+    make_fleet(6)
+    address = f"/rollouts/new/?release={cast.candidate.pk}&preset=canary"
+    fields = opened(manager, address) | {"margin.energy_mean": ["4"]}
+    assert "margin_targets" not in fields
+    added = fields_of(
+        manager.post("/rollouts/new/", fields | {"margin_target": "orin-nx-16", "do": "add_margins"}).content.decode()
+    )
+    assert added["margin_targets"] == ["orin-nx-16"] and added["margin_target"] == [""]
+    wrong = manager.post("/rollouts/new/", added | {"margin.orin-nx-16.energy_mean": ["-1"], "do": "save"})
+    assert wrong.status_code == 422 and 'id="margin-orin-nx-16-energy_mean-error"' in wrong.content.decode()
+    typed = added | {"margin.orin-nx-16.energy_mean": ["2,5"], "margin.orin-nx-16.error_rate": ["0.1"], "do": "save"}
+    assert manager.post("/rollouts/new/", typed).status_code == 302
+    rollout = Rollout.objects.get()
+    assert rollout.rules.margins == {"energy_mean": 0.04, "orin-nx-16": {"energy_mean": 0.025, "error_rate": 0.001}}
+    assert bounds_for(cast.candidate, cast.orin, now, rollout.rules).margins["energy_mean"] == 0.025
+    assert bounds_for(cast.candidate, cast.hailo, now, rollout.rules).margins["energy_mean"] == 0.04
+    again = opened(manager, f"/rollouts/{rollout.pk}/plan/")
+    assert again["margin.orin-nx-16.energy_mean"] == ["2.5"]
+    gone = manager.post(f"/rollouts/{rollout.pk}/plan/", again | {"do": "remove_margins:orin-nx-16"})
+    manager.post(f"/rollouts/{rollout.pk}/plan/", fields_of(gone.content.decode()) | {"do": "save"})
+    assert Rollout.objects.get().rules.margins == {"energy_mean": 0.04}
 
 
 def test_the_preview_says_who_is_reached_who_is_not_and_what_could_be_shown(

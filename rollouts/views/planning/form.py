@@ -16,6 +16,7 @@ from rollouts.plans import CHANGE_RECORD, SELECTOR_FIELDS, WEEKDAYS, Policy, Sta
 from rollouts.views.planning.fields import LISTS, SETTINGS, STAGE, Setting
 
 MAX_STAGES = 12
+MAX_TARGETS = 100
 _FLAGS = ("auto_rollback", "shadow")
 _STEP_OF = (
     ("release", "release"),
@@ -33,7 +34,8 @@ class PlanForm:
     """The fields of the wizard as texts, by name, and what is wrong with them.
 
     Names: `release`; `record.<field>`; `stages` lists the numbers of the stages, whose fields are `stage.<n>.<field>`;
-    `selector.<field>`; `policy.<field>`; `margin.<metric>`. Ticks are lists of values.
+    `selector.<field>`; `policy.<field>`; `margin.<metric>`; `margin_targets` lists the hardware targets with margins of
+    their own, `margin.<target>.<metric>`. Ticks are lists of values.
     """
 
     values: dict[str, list[str]] = field(default_factory=dict)
@@ -72,8 +74,13 @@ class PlanForm:
             self.values[f"policy.{setting.name}"] = [setting.shown(policy[setting.name])]
         for flag in _FLAGS:
             self.values[f"policy.{flag}"] = ["on"] if policy[flag] else []
+        self.values["margin_targets"] = []
         for name, margin in policy["margins"].items():
-            if not isinstance(margin, Mapping):
+            if isinstance(margin, Mapping):
+                self.values["margin_targets"].append(name)
+                for metric, own in margin.items():
+                    self.values[f"margin.{name}.{metric}"] = [margin_setting(metric).shown(own)]
+            else:
                 self.values[f"margin.{name}"] = [margin_setting(name).shown(margin)]
 
     def fill_stages(self, stages: Sequence[Mapping[str, Any]]) -> None:
@@ -111,6 +118,17 @@ class PlanForm:
         """The numbers of the stages in their order."""
         given = [number for number in self.values.get("stages", []) if number.isdecimal()]
         return list(dict.fromkeys(given))[:MAX_STAGES]
+
+    @property
+    def margin_targets(self) -> list[str]:
+        """The hardware targets that have margins of their own."""
+        return list(dict.fromkeys(self.listed("margin_targets")))[:MAX_TARGETS]
+
+    def margin_metrics(self, target: str = "") -> list[str]:
+        """The metrics whose margin can be typed: the guardrails, and what the API gave one beside them."""
+        start = f"margin.{target}." if target else "margin."
+        given = (name.removeprefix(start) for name in self.values if name.startswith(start))
+        return list(dict.fromkeys([*GUARDRAILS, *(name for name in given if name in METRICS)]))
 
     def read(self) -> dict[str, Any]:
         """Change record, stages, policy and selector, as drafting takes them; what is no number is an error."""
@@ -168,12 +186,16 @@ class PlanForm:
         for setting in SETTINGS:
             value = self._number(setting, f"policy.{setting.name}")
             policy[setting.name] = getattr(Policy(), setting.name) if value is None else value
-        margins = {}
-        for name in GUARDRAILS:
-            value = self._number(margin_setting(name), f"margin.{name}")
-            if value is not None:
-                margins[name] = value
+        margins: dict[str, Any] = self._margins()
+        for target in self.margin_targets:
+            if own := self._margins(target):
+                margins[target] = own
         return {**policy, "margins": margins}
+
+    def _margins(self, target: str = "") -> dict[str, float]:
+        place = f"margin.{target}" if target else "margin"
+        typed = {name: self._number(margin_setting(name), f"{place}.{name}") for name in self.margin_metrics(target)}
+        return {name: value for name, value in typed.items() if value is not None}
 
     # --- errors ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from drift.stats.metrics import GUARDRAILS, METRICS
+from drift.stats.metrics import METRICS
 from fleet.models import DeviceGroup, HardwareTarget, Region, Release
 from rollouts.models import Rollout
 from rollouts.plans import CHANGE_RECORD, PRESETS
@@ -79,6 +79,14 @@ class ShownStage:
     narrowed: bool
 
 
+@dataclass(frozen=True)
+class TargetMargins:
+    """The margins of one hardware target."""
+
+    slug: str
+    fields: Sequence[Shown]
+
+
 def layout(form: PlanForm, rollout: Rollout | None = None) -> dict[str, Any]:
     """Everything that the template of the wizard needs."""
     labels = {
@@ -115,7 +123,9 @@ def layout(form: PlanForm, rollout: Rollout | None = None) -> dict[str, Any]:
         "judging": _settings(form, "policy", JUDGING),
         "installing": _settings(form, "policy", INSTALLING),
         "waiting": _settings(form, "policy", WAITING),
-        "margins": [_margin(form, name) for name in GUARDRAILS],
+        "margins": [_margin(form, name) for name in form.margin_metrics()],
+        "target_margins": [_target_margins(form, slug) for slug in form.margin_targets],
+        "margin_choices": [slug for slug, _ in labels["hardware_targets"] if slug not in form.margin_targets],
         "auto_rollback": bool(form.listed("policy.auto_rollback")),
         "shadow": bool(form.listed("policy.shadow")),
         "other_errors": [text for name, text in form.errors.items() if not _has_field(form, name)],
@@ -137,7 +147,10 @@ def _has_field(form: PlanForm, name: str) -> bool:
     known = {
         "record": CHANGE_RECORD,
         "policy": {setting.name for setting in (*JUDGING, *INSTALLING, *WAITING)},
-        "margin": GUARDRAILS,
+        "margin": [
+            *form.margin_metrics(),
+            *(f"{target}.{metric}" for target in form.margin_targets for metric in form.margin_metrics(target)),
+        ],
         "selector": ("groups", "regions", "hardware_targets", "devices"),
     }
     if start == "stage":
@@ -160,6 +173,17 @@ def _margin(form: PlanForm, name: str) -> Shown:
     setting = margin_setting(name)
     default = f"{setting.shown(METRICS[name].margin)}, or the budget’s"
     return _field(form, f"margin.{name}", setting.label, unit=setting.unit, placeholder=default)
+
+
+def _target_margins(form: PlanForm, target: str) -> TargetMargins:
+    """What stands in an empty field is what holds without it: the margin for all, the budget's, or the metric's own."""
+    rows = []
+    for name in form.margin_metrics(target):
+        setting = margin_setting(name)
+        general = form.text(f"margin.{name}")
+        otherwise = f"{general}, as for all" if general else f"{setting.shown(METRICS[name].margin)}, or the budget’s"
+        rows.append(_field(form, f"margin.{target}.{name}", setting.label, unit=setting.unit, placeholder=otherwise))
+    return TargetMargins(target, rows)
 
 
 def _ticks(form: PlanForm, name: str, label: str, choices: Sequence[tuple[str, str]], help: str = "") -> Ticks:

@@ -80,6 +80,12 @@ def _go_on(request: HttpRequest, form: PlanForm, rollout: Rollout | None) -> Htt
     if what == "remove":
         form.values["stages"] = [number for number in form.numbers if number != which]
         return _show(request, form, rollout, "stages")
+    if what == "add_margins":
+        form.values["margin_targets"] = [*form.margin_targets, form.text("margin_target")]
+        return _show(request, form, rollout, "policy")
+    if what == "remove_margins":
+        form.values["margin_targets"] = [target for target in form.margin_targets if target != which]
+        return _show(request, form, rollout, "policy")
     return _write(request, form, rollout, submit=what == "submit")
 
 
@@ -116,7 +122,6 @@ def _write(request: HttpRequest, form: PlanForm, rollout: Rollout | None, *, sub
                 if rollout is None:
                     rollout_now = drafting.create_rollout(release=release, **plan, **common)
                 else:
-                    plan["policy"]["margins"] = _with_targets(rollout, plan["policy"]["margins"])
                     rollout_now = drafting.update_draft(rollout, **plan, **common)
                 if submit:
                     drafting.submit(rollout_now, **common)
@@ -134,12 +139,6 @@ def _write(request: HttpRequest, form: PlanForm, rollout: Rollout | None, *, sub
         "Submitted: the plan is frozen and waits for its signatures." if submit else "The draft is saved.",
     )
     return redirect("rollouts:rollout", rollout_now.pk)
-
-
-def _with_targets(rollout: Rollout, margins: dict[str, float]) -> dict[str, Any]:
-    """The margins of single hardware targets, which the wizard does not show, stay as the API set them."""
-    kept = {name: value for name, value in rollout.rules.margins.items() if isinstance(value, dict)}
-    return {**kept, **margins}
 
 
 @page.needs_scope(SCOPE)

@@ -44,6 +44,7 @@ def test_a_lane_is_made_for_each_hardware_target_with_a_device(draft, make_fleet
         ({"policy": {"speed": 1}}, "policy.speed"),
         ({"policy": {"margins": {"latency": 1}}}, "policy.margins.latency"),
         ({"policy": {"limits": {"orin-nx-16": {"energy_mj": "low"}}}}, "policy.limits.orin-nx-16.energy_mj"),
+        ({"policy": {"margins": {"orin": {"energy_mean": 0.02}}}}, "policy.margins.orin"),
         ({"selector": {"groups": ["nobody"]}}, "selector.groups"),
         ({"selector": {"planet": ["earth"]}}, "selector.planet"),
         ({"change_record": {"because": "x"}}, "change_record.because"),
