@@ -48,6 +48,6 @@ def apply_retention() -> None:
 def audit_tiers() -> None:
     """Compare the tiers of the last days; a difference is an error that somebody must see."""
     now = timezone.now()
-    result = auditing.audit_tiers(now - AUDITED, now, now=now, clock=timezone.now, progress=lambda _: None)
+    result = auditing.audit_tiers(now - AUDITED, now, now=now, clock=timezone.now, progress=lambda *_: None)
     if not result["agreed"]:
         logger.error("tiers disagree", n_differences=result["n_differences"], differences=result["differences"][:5])

@@ -10,6 +10,9 @@ from typing import Any
 
 from telemetry.models import MaintenanceRun
 
+# Is told what is being done, and the share of the whole that is done.
+Progress = Callable[[str, float], None]
+
 
 @dataclass
 class Work:

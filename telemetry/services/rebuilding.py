@@ -13,15 +13,13 @@ from telemetry.models import MaintenanceRun
 from telemetry.partials import HOUR_US, MINUTE_US, cell_partials, minute_partials
 from telemetry.resolution import DAY, HOUR, ceiling, floor
 from telemetry.services.folding import fold
-from telemetry.services.maintenance import recorded
+from telemetry.services.maintenance import Progress, recorded
 from telemetry.store import upkeep
 from telemetry.store.tiers import FINER, WIDTH
 
 # In the order in which they follow from one another.
 TIERS = ("device_minute", "device_hour", "device_day", "cohort_5min", "cohort_hour", "cohort_day", "cohort_cell")
 BATCHES_PER_TRANSACTION = 200
-
-Progress = Callable[[str, float], None]
 
 _SPAN = {"cohort_5min": HOUR, "cohort_hour": DAY, "cohort_day": 30 * DAY, "cohort_cell": DAY}
 _SOURCE = {

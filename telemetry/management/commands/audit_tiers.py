@@ -1,6 +1,7 @@
-"""`manage.py audit_tiers`: compare ledger, raw rows and all tiers; exits with 1 where they disagree."""
+"""`manage.py audit_tiers`: compare ledger, raw rows and all tiers, with progress; exits with 1 where they disagree."""
 
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -8,6 +9,7 @@ from django.utils import timezone
 
 from fleet import timerange
 from fleet.exceptions import InvalidInput
+from telemetry.management.progress import draw
 from telemetry.services.auditing import audit_tiers
 
 
@@ -30,14 +32,7 @@ class Command(BaseCommand):
             span = timerange.parse(start, end, now=now)
         except InvalidInput as refusal:
             raise CommandError(str(refusal)) from None
-        verbose = options["verbosity"] > 1
-        result = audit_tiers(
-            span.start,
-            span.end,
-            now=now,
-            clock=timezone.now,
-            progress=self.stderr.write if verbose else lambda _: None,
-        )
+        result = audit_tiers(span.start, span.end, now=now, clock=timezone.now, progress=partial(draw, self.stderr))
         for check, n in result["compared"].items():
             self.stdout.write(f"{check}: {n} compared")
         for text in result["differences"]:

@@ -1,6 +1,7 @@
 """`manage.py rebuild_tiers`: write tiers anew from finer ones, with progress."""
 
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -8,9 +9,8 @@ from django.utils import timezone
 
 from fleet import timerange
 from fleet.exceptions import InvalidInput
+from telemetry.management.progress import draw
 from telemetry.services.rebuilding import TIERS, rebuild_tiers
-
-BAR = 30
 
 
 class Command(BaseCommand):
@@ -39,15 +39,10 @@ class Command(BaseCommand):
         except InvalidInput as refusal:
             raise CommandError(str(refusal)) from None
         chosen = tuple(tiers) or TIERS[1:]
-        result = rebuild_tiers(chosen, span.start, span.end, now=now, clock=timezone.now, progress=self.show)
+        result = rebuild_tiers(
+            chosen, span.start, span.end, now=now, clock=timezone.now, progress=partial(draw, self.stderr)
+        )
         for tier, rows in result["rows"].items():
             self.stdout.write(f"{tier}: {rows:,} rows written")
         if result.get("skipped_batches"):
             self.stdout.write(f"{result['skipped_batches']:,} batches kept: their raw rows are not kept whole")
-
-    def show(self, tier: str, share: float) -> None:
-        """Draw the progress bar, on the error channel so that the output stays clean."""
-        filled = round(share * BAR)
-        self.stderr.write(f"\r{tier:<14} [{'#' * filled}{'.' * (BAR - filled)}] {share:4.0%}", ending="")
-        if share >= 1:
-            self.stderr.write("")

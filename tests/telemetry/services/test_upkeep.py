@@ -12,6 +12,7 @@ from django.utils import timezone
 from telemetry import store
 from telemetry.models import Batch, MaintenanceRun, QuarantinedRecord
 from telemetry.partials import HOUR_US, MINUTE_US, cell_partials, minute_partials
+from telemetry.selectors.status.upkeep import progress_of
 from telemetry.services import folding
 from telemetry.services.auditing import audit_tiers
 from telemetry.services.rebuilding import TIERS, rebuild_tiers
@@ -58,11 +59,11 @@ def history(cast, make_device, now):
     return devices
 
 
-def audit(now, progress=lambda _: None):
+def audit(now, progress=lambda doing, share: None):
     return audit_tiers(now - SPAN, now, now=now, clock=lambda: now, progress=progress)
 
 
-def rebuild(now, *tiers, progress=lambda tier, share: None):
+def rebuild(now, *tiers, progress=lambda doing, share: None):
     return rebuild_tiers(tiers, now - SPAN, now, now=now, clock=lambda: now, progress=progress)
 
 
@@ -75,6 +76,28 @@ def test_tiers_that_agree_are_found_to_agree_and_the_run_is_recorded(history, no
     assert result["compared"]["histograms of minutes and cohorts"] > 10
     run = MaintenanceRun.objects.get(kind="audit")
     assert (run.succeeded, run.finished_at, run.result["agreed"]) == (True, now, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "work"),
+    [("audit", audit), ("rebuild", lambda now, progress: rebuild(now, "cohort_5min", progress=progress))],
+)
+def test_the_status_page_sees_how_far_a_run_is_while_it_runs(history, now, kind, work):
+    seen = []
+
+    def progress(doing, share):
+        run = MaintenanceRun.objects.get(kind=kind)
+        seen.append((share, run.finished_at, progress_of(run)))
+
+    work(now, progress=progress)
+    shares = [share for share, *_ in seen]
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(set(shares)) > 1
+    assert {finished for _, finished, _ in seen} == {None}
+    told = [found for *_, found in seen if found]
+    assert told and all(0 <= share <= 1 and doing for share, doing in told)
+    # and nothing of it is left when the run is over
+    assert progress_of(MaintenanceRun.objects.get(kind=kind)) is None
 
 
 DAMAGES = [
@@ -109,7 +132,7 @@ def test_what_is_marked_and_not_folded_is_no_difference(cast, history, now):
     rng = np.random.default_rng(52)
     late = draw_records(rng, [now - 5 * HOUR] * 20)
 
-    def progress(_):
+    def progress(doing, share):
         # a batch that comes while the audit runs, after its fold
         if not Batch.objects.filter(batch_seq=99).exists():
             store_batch(history[0], make_context(cast.candidate, now), late, seq=99, received_at=now)
@@ -268,9 +291,10 @@ def test_the_commands_say_what_they_did(cast, make_device):
     call_command("rebuild_tiers", "--from=-1d", stdout=out, stderr=err)
     assert "cohort_5min: 1 rows written" in out.getvalue()
     assert "100%" in err.getvalue()
-    out = io.StringIO()
-    call_command("audit_tiers", stdout=out)
+    out, err = io.StringIO(), io.StringIO()
+    call_command("audit_tiers", stdout=out, stderr=err)
     assert out.getvalue().endswith("All tiers agree.\n")
+    assert "raw and minutes" in err.getvalue() and err.getvalue().rstrip().endswith("100%")
     execute("UPDATE cohort_5min SET count = count + 1")
     with pytest.raises(CommandError, match="differences"):
         call_command("audit_tiers", stdout=out)
