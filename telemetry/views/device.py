@@ -21,6 +21,7 @@ from telemetry.selectors.fleet_state import cells
 from telemetry.selectors.series import metric_series
 from telemetry.selectors.timeline import device_timeline
 from telemetry.store.events import ClockRow, counter_rates
+from telemetry.views.event_words import detail_words
 from telemetry.views.panels import panel
 from telemetry.views.question import Question, figure
 
@@ -65,7 +66,7 @@ def events(question: Question) -> dict[str, Any]:
     """The newest events of a selection."""
     found = list_events(question.selection, start=question.range.start, end=question.end, limit=EVENTS_LISTED + 1)
     return {
-        "events": [(event, detail_words(event.detail)) for event in found[:EVENTS_LISTED]],
+        "events": [(event, detail_words(event.type, event.detail)) for event in found[:EVENTS_LISTED]],
         "more": len(found) > EVENTS_LISTED,
         "one_device": bool(question.params.get("device")),
     }
@@ -92,7 +93,7 @@ def lanes(question: Question) -> Chart:
         values=values,
         releases=[Span(one.start, max(one.end, one.start + question.step), one.release) for one in found.releases],
         events=[
-            Event(event.time, event.type, event.severity, detail_words(event.detail))
+            Event(event.time, event.type, event.severity, detail_words(event.type, event.detail))
             for event in reversed(found.events)
         ],
         throttled=[Span(one.start, one.end) for one in found.throttled],
@@ -105,11 +106,6 @@ def lanes(question: Question) -> Chart:
     notes = [_about(others, device)] if others else []
     footing = question.footing(count=latency.count, resolution=latency.step, notes=notes)
     return device_lanes(picture, start=question.range.start, end=question.range.end, footing=footing)
-
-
-def detail_words(detail: dict[str, Any]) -> str:
-    """The detail of an event in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in detail.items())[:160]
 
 
 def _device(question: Question) -> Device:
