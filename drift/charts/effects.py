@@ -1,5 +1,6 @@
 """An effect with its interval and margin, and how it is written for people."""
 
+import math
 from dataclasses import dataclass
 
 from drift.stats.metrics import METRICS, Kind
@@ -36,8 +37,13 @@ class Effect:
         return _TOKENS.get(self.verdict, "--no-data")
 
     def in_margins(self, value: float | None) -> float | None:
-        """A value toward harm, in units of the margin: 0 is no change, 1 the margin."""
-        return None if value is None else value * self.harm / self.margin
+        """A value toward harm, in units of the margin: 0 is no change, 1 the margin.
+
+        A budget may tolerate nothing: then any change is infinitely many margins.
+        """
+        if value is None or value == 0.0:
+            return value
+        return value * self.harm / self.margin if self.margin else math.copysign(math.inf, value * self.harm)
 
 
 def effect_text(metric: str, value: float | None) -> str:

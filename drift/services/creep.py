@@ -10,16 +10,25 @@ from django.db.models import Min
 from numpy.typing import NDArray
 
 from drift.models import Alarm, CreepAnchor, Evaluation, EvaluationCell, Finding
-from drift.models.evaluations import Progress
 from drift.periods import device_period
 from drift.services.alarms import Sighting
-from drift.services.board import ALARM_OF_METRIC, add_cells, describe_effect
-from drift.services.watching import DAY, adoption, margins_of, midnight, speakers
+from drift.services.findings import (
+    ALARM_OF_METRIC,
+    METRIC_NAMES,
+    Margin,
+    describe_effect,
+    keep_findings,
+    margins_of,
+    new_finding,
+    open_evaluation,
+    sighting_of,
+    worst_per_quantity,
+)
+from drift.services.watching import DAY, adoption, midnight, speakers
 from drift.stats.creep import Creep, Step, creep
 from drift.stats.metrics import METRICS, Metric
 from drift.stats.paired import MINIMUM_DEVICES, paired_step
 from drift.stats.summaries import metric_values
-from drift.version import code_version
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput
 from fleet.models import Release, User, Workload
@@ -27,7 +36,6 @@ from fleet.services import audit
 from telemetry.models import ReleaseSpan
 from telemetry.selectors import summaries
 
-METRIC_NAMES = tuple(ALARM_OF_METRIC)
 # Days before and after an update in which a device's values count for the step.
 STEP_DAYS = 7
 # A chain longer than this begins at the release so many steps back: beyond it the hardware has changed as well.
@@ -39,12 +47,11 @@ CAVEAT = "steps without control devices cannot separate environment from release
 def plan(*, now: datetime) -> Evaluation:
     """Write down the cells of a day: each release that a hardware target ran on the last whole day."""
     as_of = midnight(now)
-    evaluation = Evaluation.objects.create(
-        kind=Evaluation.Kind.CREEP,
-        status=Progress.RUNNING,
+    return open_evaluation(
+        Evaluation.Kind.CREEP,
         as_of=as_of,
+        active=(as_of - DAY, as_of),
         parameters={
-            "metrics": list(METRIC_NAMES),
             "step_days": STEP_DAYS,
             "minimum_devices": MINIMUM_DEVICES,
             "anchors": {
@@ -52,11 +59,8 @@ def plan(*, now: datetime) -> Evaluation:
                 for anchor in CreepAnchor.objects.select_related("workload", "release")
             },
         },
-        code_version=code_version(),
-        started_at=now,
+        now=now,
     )
-    add_cells(evaluation, as_of - DAY, as_of)
-    return evaluation
 
 
 @transaction.atomic
@@ -65,14 +69,9 @@ def compute(cell: EvaluationCell) -> list[Finding]:
     as_of = cell.evaluation.as_of
     chain = chain_of(cell, as_of)
     steps = [_step(cell, old, new, as_of) for old, new in zip(chain, chain[1:], strict=False)]
-    margins = margins_of(cell.workload, cell.hardware_target, METRIC_NAMES)
+    margins = margins_of(cell.workload, cell.hardware_target)
     findings = [_finding(cell, METRICS[name], chain, steps, margins[name]) for name in METRIC_NAMES]
-    Finding.objects.filter(
-        evaluation=cell.evaluation_id, release=cell.release_id, hardware_target=cell.hardware_target_id
-    ).delete()
-    Finding.objects.bulk_create(findings)
-    devices = max((step.devices for step in steps), default=0)
-    EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.DONE, devices=devices, error="")
+    keep_findings(cell, findings, devices=max((step.devices for step in steps), default=0))
     return findings
 
 
@@ -167,18 +166,8 @@ def _step(cell: EvaluationCell, old: Release, new: Release, as_of: datetime) -> 
 
 
 def _finding(
-    cell: EvaluationCell, metric: Metric, chain: list[Release], steps: list[MeasuredStep], margin: float
+    cell: EvaluationCell, metric: Metric, chain: list[Release], steps: list[MeasuredStep], margin: Margin
 ) -> Finding:
-    found = Finding(
-        evaluation_id=cell.evaluation_id,
-        workload_id=cell.workload_id,
-        release_id=cell.release_id,
-        baseline_release=chain[0] if len(chain) > 1 else None,
-        hardware_target_id=cell.hardware_target_id,
-        metric=metric.name,
-        verdict="inconclusive",
-    )
-
     def effect(theta: float | None) -> float | None:
         return None if theta is None else metric.to_effect(metric.harm * theta)
 
@@ -199,14 +188,19 @@ def _finding(
         if measured:
             known.append(Step(step.new.version, measured[0], measured[1]))
     summed = creep(known) if len(known) == len(steps) else None
-    found.detail = {
-        "method": "creep",
-        "anchor": chain[0].version if chain else None,
-        "margin": margin,
-        "steps": rows,
-        "largest": asdict(summed.largest) if summed else None,
-        "caveat": CAVEAT if any(row["control"] == 0 for row in rows) else "",
-    }
+    found = new_finding(
+        cell,
+        metric.name,
+        {
+            "method": "creep",
+            "anchor": chain[0].version if chain else None,
+            **margin.to_detail(),
+            "steps": rows,
+            "largest": asdict(summed.largest) if summed else None,
+            "caveat": CAVEAT if any(row["control"] == 0 for row in rows) else "",
+        },
+    )
+    found.baseline_release = chain[0] if len(chain) > 1 else None
     if len(chain) < 2:
         found.reason = "This is the anchor: no release since it to sum up."
         return found
@@ -222,7 +216,7 @@ def _finding(
     found.effect = effect(summed.theta)
     ends = sorted((metric.harm * summed.lower, metric.harm * summed.upper))
     found.lower, found.upper = (metric.to_effect(end) for end in ends)
-    found.verdict, found.reason = settle(metric, summed, margin, chain[0].version, len(steps))
+    found.verdict, found.reason = settle(metric, summed, margin.value, chain[0].version, len(steps))
     return found
 
 
@@ -244,44 +238,25 @@ def settle(metric: Metric, summed: Creep, margin: float, anchor: str, steps: int
 
 def sightings(evaluation: Evaluation) -> list[Sighting]:
     """One alarm per kind of quantity, release and hardware target whose sum is beyond its margin."""
-    worst: dict[tuple, Finding] = {}
-    beyond = evaluation.findings.filter(verdict="fail")
-    for finding in beyond.select_related("workload", "release", "hardware_target"):
-        key = (ALARM_OF_METRIC[finding.metric], finding.release_id, finding.hardware_target_id)
-        if key not in worst or _in_margins(finding) > _in_margins(worst[key]):
-            worst[key] = finding
-    return [_sighting(finding) for finding in worst.values()]
-
-
-def _in_margins(finding: Finding) -> float:
-    return METRICS[finding.metric].harm * finding.effect / max(finding.detail["margin"], 1e-12)
+    beyond = evaluation.findings.filter(verdict="fail").select_related("workload", "release", "hardware_target")
+    return [_sighting(finding) for finding in worst_per_quantity(beyond)]
 
 
 def _sighting(finding: Finding) -> Sighting:
-    metric, detail = METRICS[finding.metric], finding.detail
+    detail = finding.detail
     first = (
         ReleaseSpan.objects.filter(
             release_id=finding.release_id, device__hardware_target_id=finding.hardware_target_id
         ).aggregate(first=Min("first_time"))["first"]
         or finding.evaluation.as_of
     )
-    return Sighting(
+    return sighting_of(
+        finding,
+        words=f" since {detail['anchor']}",
         kind=Alarm.Kind.RELEASE_CREEP,
         severity=Alarm.Severity.WARNING,
-        summary=(
-            f"{metric.title} {describe_effect(metric, finding.effect)} since {detail['anchor']} on "
-            f"{finding.hardware_target.slug} with {finding.workload.slug} {finding.release.version}"
-        ),
         started_at=first,
-        workload_id=finding.workload_id,
-        release_id=finding.release_id,
-        hardware_target_id=finding.hardware_target_id,
-        metric=finding.metric,
         about=str(ALARM_OF_METRIC[finding.metric]),
-        effect=finding.effect,
-        lower=finding.lower,
-        upper=finding.upper,
-        devices_affected=finding.n_treated,
         evidence={
             "evaluation": finding.evaluation_id,
             "finding": finding.pk,
@@ -289,7 +264,7 @@ def _sighting(finding: Finding) -> Sighting:
             "steps": detail["steps"],
             "caveat": detail["caveat"],
         },
-        attribution=_by_step(metric, finding),
+        attribution=_by_step(METRICS[finding.metric], finding),
     )
 
 

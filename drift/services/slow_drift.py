@@ -5,7 +5,7 @@ all of them. Without one a device-paired CUSUM watches the daily mean; it cannot
 says so wherever its figures stand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,24 +15,32 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from drift.models import Alarm, Evaluation, EvaluationCell, Finding, HoldBackWatch
-from drift.models.evaluations import Progress
 from drift.services import looks
 from drift.services.alarms import Sighting
 from drift.services.attribution import Comparison, explain, explain_over_time
-from drift.services.board import ALARM_OF_METRIC, add_cells, describe_effect
 from drift.services.cohorts import DrawnComparison, cohorts
-from drift.services.watching import DAY, adoption, daily_values, margins_of, midnight, seed_of, speakers
+from drift.services.findings import (
+    ALARM_OF_METRIC,
+    METRIC_NAMES,
+    Margin,
+    describe_effect,
+    keep_findings,
+    margins_of,
+    new_finding,
+    open_evaluation,
+    sighting_of,
+    worst_per_quantity,
+)
+from drift.services.watching import DAY, adoption, daily_values, midnight, seed_of, speakers
 from drift.stats.cusum import CAVEAT, MINIMUM_BASELINE_DAYS, Cusum, run_cusum, shift
 from drift.stats.metrics import METRICS, Metric
 from drift.stats.paired import MINIMUM_DEVICES
-from drift.version import code_version
 
 BASELINE_DAYS = 14
 # The limit of a CUSUM is made for so many days after the baseline; then a new baseline begins.
 HORIZON_DAYS = 90
 RECENT_DAYS = 7
 ALPHA = 0.05
-METRIC_NAMES = tuple(ALARM_OF_METRIC)
 HOLD_BACK, CUSUM = "hold_back", "cusum"
 
 
@@ -40,12 +48,11 @@ HOLD_BACK, CUSUM = "hold_back", "cusum"
 def plan(*, now: datetime) -> Evaluation:
     """Write down the cells of a day: each release that a hardware target ran on the last whole day."""
     as_of = midnight(now)
-    evaluation = Evaluation.objects.create(
-        kind=Evaluation.Kind.SLOW_DRIFT,
-        status=Progress.RUNNING,
+    return open_evaluation(
+        Evaluation.Kind.SLOW_DRIFT,
         as_of=as_of,
+        active=(as_of - DAY, as_of),
         parameters={
-            "metrics": list(METRIC_NAMES),
             "alpha": ALPHA,
             "alpha_per_metric": ALPHA / len(METRIC_NAMES),
             "baseline_days": BASELINE_DAYS,
@@ -53,11 +60,8 @@ def plan(*, now: datetime) -> Evaluation:
             "recent_days": RECENT_DAYS,
             "minimum_devices": MINIMUM_DEVICES,
         },
-        code_version=code_version(),
-        started_at=now,
+        now=now,
     )
-    add_cells(evaluation, as_of - DAY, as_of)
-    return evaluation
 
 
 @transaction.atomic
@@ -81,11 +85,7 @@ def compute(cell: EvaluationCell) -> list[Finding]:
         if found:
             why = f"{sizes[1]} held-back and {sizes[0]} updated devices; {MINIMUM_DEVICES} of each are needed. "
         findings, devices = against_own_past(cell, why)
-    Finding.objects.filter(
-        evaluation=cell.evaluation_id, release=cell.release_id, hardware_target=cell.hardware_target_id
-    ).delete()
-    Finding.objects.bulk_create(findings)
-    EvaluationCell.objects.filter(pk=cell.pk).update(status=Progress.DONE, devices=devices, error="")
+    keep_findings(cell, findings, devices=devices)
     return findings
 
 
@@ -108,12 +108,15 @@ def against_hold_back(cell: EvaluationCell, drawn: DrawnComparison) -> list[Find
     )
     watch = HoldBackWatch.objects.select_for_update().get(pk=watch.pk)
     if watch.last_look_at is None or watch.last_look_at < as_of:
-        _look(watch, hold_back_plan(cell, drawn, watch.planned_looks), as_of)
+        margins = margins_of(cell.workload, cell.hardware_target)
+        _look(watch, hold_back_plan(cell, drawn, watch.planned_looks, margins), as_of, margins)
     rows: dict[str, dict[str, Any]] = watch.history[-1]["metrics"]
     return [_hold_back_finding(cell, watch, name, rows.get(name)) for name in METRIC_NAMES]
 
 
-def hold_back_plan(cell: EvaluationCell, drawn: DrawnComparison, planned_looks: int) -> looks.LookPlan:
+def hold_back_plan(
+    cell: EvaluationCell, drawn: DrawnComparison, planned_looks: int, margins: Mapping[str, Margin]
+) -> looks.LookPlan:
     """The comparison as a look takes it: one lane, since each hardware target is watched by itself."""
     return looks.LookPlan(
         workload_id=drawn.workload_id,
@@ -128,18 +131,21 @@ def hold_back_plan(cell: EvaluationCell, drawn: DrawnComparison, planned_looks: 
         planned_looks=planned_looks,
         alpha=ALPHA,
         randomised=drawn.randomised,
-        margins={cell.hardware_target.slug: margins_of(cell.workload, cell.hardware_target, METRIC_NAMES)},
+        margins={cell.hardware_target.slug: {name: margin.value for name, margin in margins.items()}},
         metrics=METRIC_NAMES,
         shapes=(),
     )
 
 
-def _look(watch: HoldBackWatch, plan_: looks.LookPlan, as_of: datetime) -> None:
+def _look(watch: HoldBackWatch, plan_: looks.LookPlan, as_of: datetime, margins: Mapping[str, Margin]) -> None:
     outcome = looks.take_look(plan_, watch.look_state, as_of, look=watch.looks + 1)
     kept = (
-        "verdict", "effect", "lower", "upper", "standard_error", "n_treated", "n_control", "margin", "reason",
+        "verdict", "effect", "lower", "upper", "standard_error", "n_treated", "n_control", "reason",
     )  # fmt: skip
-    metrics = {row["metric"]: {name: row[name] for name in kept} for row in outcome.lanes[0]["metrics"]}
+    metrics = {
+        row["metric"]: {name: row[name] for name in kept} | margins[row["metric"]].to_detail()
+        for row in outcome.lanes[0]["metrics"]
+    }
     watch.history = [*watch.history, {"as_of": as_of.isoformat(), "metrics": metrics}]
     watch.looks, watch.last_look_at, watch.look_state = watch.looks + 1, as_of, outcome.state
     watch.save(update_fields=["history", "looks", "last_look_at", "look_state"])
@@ -156,25 +162,16 @@ def _hold_back_finding(cell: EvaluationCell, watch: HoldBackWatch, name: str, ro
         "planned_looks": watch.planned_looks,
         "started_at": watch.started_at.isoformat(),
         "margin": row["margin"] if row else METRICS[name].margin,
+        "margin_budget": row.get("margin_budget") if row else None,
     }
+    found = new_finding(cell, name, detail)
     if row is None:
-        row = {"verdict": "inconclusive", "reason": f"{METRICS[name].title} was not recorded by enough devices."}
-    return Finding(
-        evaluation_id=cell.evaluation_id,
-        workload_id=cell.workload_id,
-        release_id=cell.release_id,
-        hardware_target_id=cell.hardware_target_id,
-        metric=name,
-        verdict=row["verdict"],
-        effect=row.get("effect"),
-        lower=row.get("lower"),
-        upper=row.get("upper"),
-        standard_error=row.get("standard_error"),
-        n_treated=row.get("n_treated") or 0,
-        n_control=row.get("n_control") or 0,
-        reason=row["reason"],
-        detail=detail,
-    )
+        found.reason = f"{METRICS[name].title} was not recorded by enough devices."
+        return found
+    for field in ("verdict", "effect", "lower", "upper", "standard_error", "reason"):
+        setattr(found, field, row[field])
+    found.n_treated, found.n_control = row["n_treated"] or 0, row["n_control"] or 0
+    return found
 
 
 _SHOWN = ("verdict", "effect", "lower", "upper", "n_treated", "n_control")
@@ -225,7 +222,7 @@ def against_own_past(cell: EvaluationCell, why: str = "") -> tuple[list[Finding]
         if episode.monitored and chosen
         else {}
     )
-    margins = margins_of(cell.workload, cell.hardware_target, METRIC_NAMES)
+    margins = margins_of(cell.workload, cell.hardware_target)
     return [
         _own_past_finding(cell, episode, METRICS[name], values.get(name), len(settled), margins[name], why)
         for name in METRIC_NAMES
@@ -238,28 +235,23 @@ def _own_past_finding(
     metric: Metric,
     values: NDArray[np.float64] | None,
     devices: int,
-    margin: float,
+    margin: Margin,
     why: str,
 ) -> Finding:
-    finding = Finding(
-        evaluation_id=cell.evaluation_id,
-        workload_id=cell.workload_id,
-        release_id=cell.release_id,
-        hardware_target_id=cell.hardware_target_id,
-        metric=metric.name,
-        verdict="inconclusive",
+    finding = new_finding(
+        cell,
+        metric.name,
+        {
+            "method": CUSUM,
+            "caveat": CAVEAT,
+            "baseline_from": episode.start.isoformat(),
+            "baseline_days": BASELINE_DAYS,
+            "horizon_days": HORIZON_DAYS,
+            "devices": 0 if values is None else len(values),
+            "devices_in_all": devices,
+            **margin.to_detail(),
+        },
     )
-    detail: dict[str, Any] = {
-        "method": CUSUM,
-        "caveat": CAVEAT,
-        "baseline_from": episode.start.isoformat(),
-        "baseline_days": BASELINE_DAYS,
-        "horizon_days": HORIZON_DAYS,
-        "devices": 0 if values is None else len(values),
-        "devices_in_all": devices,
-        "margin": margin,
-    }
-    finding.detail = detail
     if values is None:
         begins = episode.start + BASELINE_DAYS * DAY
         finding.reason = why + (
@@ -285,7 +277,7 @@ def _own_past_finding(
         rng=np.random.default_rng(seed_of(cell.release_id, cell.hardware_target_id, metric.name, episode.start)),
         horizon=HORIZON_DAYS,
     )
-    _describe(finding, run, episode, metric, margin, why)
+    _describe(finding, run, episode, metric, margin.value, why)
     return finding
 
 
@@ -340,15 +332,9 @@ def _describe(finding: Finding, run: Cusum, episode: Episode, metric: Metric, ma
 
 def sightings(evaluation: Evaluation) -> list[Sighting]:
     """One alarm per kind of quantity, release and hardware target that drifts; the largest in margins speaks for it."""
-    worst: dict[tuple, Finding] = {}
     drifting = evaluation.findings.filter(verdict__in=("fail", "hold"), effect__isnull=False)
-    for finding in drifting.select_related("workload", "release", "hardware_target"):
-        if not _shown(finding):
-            continue
-        key = (ALARM_OF_METRIC[finding.metric], finding.release_id, finding.hardware_target_id)
-        if key not in worst or _in_margins(finding) > _in_margins(worst[key]):
-            worst[key] = finding
-    return [_sighting(finding, evaluation.as_of) for finding in worst.values()]
+    shown = [row for row in drifting.select_related("workload", "release", "hardware_target") if _shown(row)]
+    return [_sighting(finding, evaluation.as_of) for finding in worst_per_quantity(shown)]
 
 
 def _shown(finding: Finding) -> bool:
@@ -358,34 +344,18 @@ def _shown(finding: Finding) -> bool:
     return finding.verdict == "fail"
 
 
-def _in_margins(finding: Finding) -> float:
-    return METRICS[finding.metric].harm * finding.effect / max(finding.detail["margin"], 1e-12)
-
-
 def _sighting(finding: Finding, as_of: datetime) -> Sighting:
-    metric, detail = METRICS[finding.metric], finding.detail
+    detail = finding.detail
     controlled = detail["method"] == HOLD_BACK
     started = datetime.fromisoformat(detail["started_at"])
-    kind = ALARM_OF_METRIC[finding.metric]
-    against = "against held-back devices" if controlled else "over its own past"
-    return Sighting(
+    return sighting_of(
+        finding,
+        words=" against held-back devices" if controlled else " over its own past",
         kind=Alarm.Kind.SLOW_DRIFT,
         severity=Alarm.Severity.WARNING if finding.verdict == "fail" else Alarm.Severity.INFO,
-        summary=(
-            f"{metric.title} {describe_effect(metric, finding.effect)} {against} on {finding.hardware_target.slug} "
-            f"with {finding.workload.slug} {finding.release.version}"
-        ),
         started_at=started,
-        workload_id=finding.workload_id,
-        release_id=finding.release_id,
-        hardware_target_id=finding.hardware_target_id,
-        metric=finding.metric,
         # one alarm per quantity, whichever of its metrics is the worst today
-        about=str(kind),
-        effect=finding.effect,
-        lower=finding.lower,
-        upper=finding.upper,
-        devices_affected=finding.n_treated,
+        about=str(ALARM_OF_METRIC[finding.metric]),
         evidence={
             "evaluation": finding.evaluation_id,
             "finding": finding.pk,

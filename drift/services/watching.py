@@ -1,4 +1,4 @@
-"""What the daily evaluations share: which devices speak for a cell, their values day by day, and the margin there."""
+"""What the daily evaluations share: which devices speak for a cell, and their values day by day."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 
 from drift.models import EvaluationCell
 from drift.periods import device_period
-from drift.stats.metrics import METRICS
 from drift.stats.summaries import metric_values
-from fleet.models import HardwareTarget, Workload
-from fleet.selectors.budgets import current_budget
 from telemetry.models import ReleaseSpan
 from telemetry.selectors import summaries
 
@@ -76,13 +73,6 @@ def daily_values(
             for name in names:
                 values[name][first : first + CHUNK, day] = metric_values(period, name)
     return values
-
-
-def margins_of(workload: Workload, target: HardwareTarget, names: Sequence[str]) -> dict[str, float]:
-    """The margin of each metric on a hardware target: the budget's, else the metric's own."""
-    budget = current_budget(workload, target)
-    named = budget.margins if budget else {}
-    return {name: float(named.get(name, METRICS[name].margin)) for name in names}
 
 
 def seed_of(*parts: object) -> list[int]:

@@ -33,12 +33,19 @@ class PairedChange:
 
 
 def paired_change(
-    before: NDArray[np.float64], after: NDArray[np.float64], *, harm: int, confidence: float = 0.95
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    *,
+    harm: int,
+    confidence: float = 0.95,
+    error_floor: float = 0.0,
 ) -> PairedChange:
     """Student's t on D = after - before, one difference per device, shape (n,); NaN where a device lacks a period.
 
     The interval is two-sided at `confidence`: mean ± t_{n-1} s / sqrt(n). Source: Student, Biometrika 6 (1908); values
     checked against scipy.stats.ttest_1samp. The device is the unit: hours of one device are not independent.
+    `error_floor` is the least standard error, on the scale of device values: what counting events leaves open in a
+    share (`proportions.share_error_floor`) where devices that all saw none agree perfectly.
 
     Raises:
         ValueError: shapes differ, or `harm` is neither +1 nor -1.
@@ -55,12 +62,12 @@ def paired_change(
     mean = float(difference.mean())
     spread = float(difference.std(ddof=1))
     scale = max(float(np.abs(before[np.isfinite(before)]).max()), 1.0)
-    if spread <= _RESOLUTION * scale:
+    error = max(spread / math.sqrt(n), error_floor)
+    if error <= _RESOLUTION * scale:
         unchanged = abs(mean) <= _RESOLUTION * scale
         return (
             PairedChange(n, mean, mean, mean, 0.0, 1.0) if unchanged else PairedChange(n, mean, None, None, 0.0, None)
         )
-    error = spread / math.sqrt(n)
     half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
     p_value = float(stats.t.sf(harm * mean / error, n - 1))
     return PairedChange(n, mean, mean - half, mean + half, error, p_value)

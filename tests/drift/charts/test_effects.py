@@ -78,3 +78,10 @@ def test_a_wild_effect_stays_inside_the_glyph():
 
 def test_there_is_no_glyph_without_an_estimate():
     assert charts.interval_glyph(Effect("energy_mean", "Energy", None, None, None, 0.05)) is None
+
+
+def test_where_a_budget_tolerates_nothing_any_change_lies_beyond_the_margin():
+    """A margin of zero is no scale: the glyph and the plot are cut at their edges instead of failing."""
+    harm = Effect("energy_mean", "Energy", 0.01, 0.0, 0.02, margin=0.0)
+    assert charts.forest_plot([harm]).data[0]["x"] == [0.0, 4.0]
+    assert charts.interval_glyph(harm).effect == charts.interval_glyph(harm).upper

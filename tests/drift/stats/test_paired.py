@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from drift.stats.paired import MINIMUM_DEVICES, paired_change
+from drift.stats.proportions import share_error_floor
 
 
 def values(seed: int, n: int = 30, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -60,3 +61,14 @@ def test_an_exactly_common_shift_is_not_weighed() -> None:
 def test_unequal_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="one value per device"):
         paired_change(np.zeros(3), np.zeros(4), harm=+1)
+
+
+def test_devices_that_all_saw_no_event_still_leave_open_what_their_inferences_can_not_exclude() -> None:
+    """Eight devices without any event in 20 inferences a period: the standard error is that of counting, not nought."""
+    nothing = np.zeros(8)
+    floor = share_error_floor(np.zeros(16), np.full(16, 20), np.repeat([False, True], 8))
+    change = paired_change(nothing, nothing, harm=+1, error_floor=floor)
+    p = 1 / 322  # Laplace: (0 + 1) / (320 + 2)
+    assert change.standard_error == pytest.approx(np.sqrt(p * (1 - p) * 2 / 160), rel=1e-12)
+    assert change.upper == pytest.approx(stats.t.ppf(0.975, 7) * change.standard_error, rel=1e-12)
+    assert change.p_value == pytest.approx(0.5)
