@@ -105,7 +105,20 @@ def _finding(finding: Finding, board: Evaluation) -> dict[str, object]:
         "effect": effect_text(finding.metric, finding.effect) if known else "",
         "interval": interval_text(finding.metric, finding.lower, finding.upper) if known else "",
         "q": _q_text(finding.q_value),
+        "margin": margin_text(finding),
     }
+
+
+def margin_text(finding: Finding) -> str:
+    """`margin +5.0 %, budget 3`: the margin that a finding was judged by and where it comes from; "" if not kept."""
+    detail = finding.detail or {}
+    if detail.get("margin") is None:
+        return ""
+    text = f"margin {effect_text(finding.metric, METRICS[finding.metric].harm * detail['margin'])}"
+    if "margin_budget" not in detail:
+        return text
+    version = detail["margin_budget"]
+    return f"{text}, default" if version is None else f"{text}, budget version {version}"
 
 
 def _q_text(q_value: float | None) -> str:

@@ -20,9 +20,10 @@ from drift.models import Evaluation, EvaluationCell, Finding
 from drift.models.evaluations import Progress
 from drift.selectors import board as selectors
 from drift.services import creep, runs, slow_drift
+from drift.services.findings import in_margins
 from drift.stats.metrics import METRICS
 from drift.tasks import fan_out
-from drift.views.board import number_of
+from drift.views.board import margin_text, number_of
 from fleet import page
 from fleet.exceptions import InvalidInput
 from fleet.models import Release, Workload
@@ -225,6 +226,7 @@ def _written(finding: Finding, words: dict[str, str]) -> dict[str, Any]:
         "word": words.get(finding.verdict, finding.verdict),
         "effect": effect_text(finding.metric, finding.effect) if finding.effect is not None else "",
         "interval": interval_text(finding.metric, finding.lower, finding.upper) if finding.lower is not None else "",
+        "margin": margin_text(finding),
         "series": bool(detail.get("days") or detail.get("looks") or detail.get("steps")),
     }
 
@@ -235,17 +237,11 @@ def _chosen(named: str, rows: list[dict[str, Any]], found: Evaluation) -> Findin
         return get_object_or_404(Finding, pk=number_of(named), evaluation=found)
     candidates = [m["finding"] for row in rows for m in row["metrics"] if m.get("series")]
     order = {"fail": 0, "hold": 1, "pass": 2}
-    return min(
-        candidates, key=lambda f: (order.get(f.verdict, 3), -in_margins(f)), default=None
-    )  # fmt: skip
 
+    def place(finding: Finding) -> tuple[int, float]:
+        return order.get(finding.verdict, 3), -in_margins(finding) if finding.effect is not None else math.inf
 
-def in_margins(finding: Finding) -> float:
-    """The effect toward harm in units of its margin; below any effect where there is none."""
-    margin = (finding.detail or {}).get("margin")
-    if finding.effect is None or not margin:
-        return -math.inf
-    return METRICS[finding.metric].harm * finding.effect / margin
+    return min(candidates, key=place, default=None)
 
 
 def _described(finding: Finding) -> dict[str, Any]:
@@ -258,6 +254,7 @@ def _described(finding: Finding) -> dict[str, Any]:
         "word": WORDS[finding.evaluation.kind].get(finding.verdict, finding.verdict),
         "effect": effect_text(finding.metric, finding.effect),
         "interval": interval_text(finding.metric, finding.lower, finding.upper),
+        "margin": margin_text(finding),
         "detail": detail,
         "started_at": datetime.fromisoformat(started) if started else None,
         "figure": reverse("drift:figure-watch", args=[finding.pk]),

@@ -7,6 +7,8 @@ import pytest
 
 from drift.models import Alarm, Evaluation, Finding
 from drift.services import board, playbooks, runs
+from drift.services.findings import METRIC_NAMES
+from fleet.models import Budget
 from telemetry.models import ReleaseSpan
 from tests.drift.conftest import HOUR, hourly
 from tests.telemetry.records import make_context, store_batch
@@ -113,7 +115,7 @@ def test_a_cell_computed_twice_counts_once(make_fleet, now) -> None:
     cell = evaluation.cells.select_related("evaluation").first()
     board.compute_cell(cell)
     board.compute_cell(cell)
-    assert Finding.objects.count() == len(board.ALARM_OF_METRIC)
+    assert Finding.objects.count() == len(METRIC_NAMES)
 
 
 def test_the_board_waits_for_its_last_cell_and_closes_once(make_fleet, now) -> None:
@@ -125,3 +127,43 @@ def test_the_board_waits_for_its_last_cell_and_closes_once(make_fleet, now) -> N
     runs.fail_cell(second, "OperationalError: away")
     assert runs.finish(evaluation, now=now)
     assert not runs.finish(evaluation, now=now)
+
+
+def test_the_margin_of_a_budget_decides_where_it_names_the_metric_and_the_finding_says_so(
+    make_fleet, cast, now
+) -> None:
+    """3 % more energy is drift where the budget tolerates 1 %, and within the default margin elsewhere."""
+    Budget.objects.create(
+        workload=cast.workload, hardware_target=cast.orin, version=3, margins={"energy_mean": 0.01}, created_at=now
+    )
+    make_fleet(energy={"orin-nx-16": 1.03, "hailo-8": 1.03})
+    evaluation = run(now)
+    energy = {row.hardware_target.slug: row for row in evaluation.findings.filter(metric="energy_mean")}
+    assert {slug: row.verdict for slug, row in energy.items()} == {"orin-nx-16": "fail", "hailo-8": "pass"}
+    assert energy["orin-nx-16"].detail == {"margin": 0.01, "margin_budget": 3}
+    assert energy["hailo-8"].detail == {"margin": 0.05, "margin_budget": None}
+    (alarm,) = Alarm.objects.all()
+    assert (alarm.hardware_target, alarm.metric) == (cast.orin, "energy_mean")
+
+
+def finding_of(**values) -> Finding:
+    """A finding of energy with a margin of 5 %, as the board adjusts it."""
+    known = {"metric": "energy_mean", "n_treated": 8, "detail": {"margin": 0.05, "margin_budget": None}}
+    return Finding(**known | values)
+
+
+@pytest.mark.parametrize(
+    ("effect", "upper", "q", "verdict"),
+    [
+        (0.01, 0.03, 0.4, "pass"),
+        (0.01, 0.09, 0.4, "inconclusive"),
+        (0.04, 0.045, 0.01, "pass"),
+        (0.04, 0.06, 0.01, "inconclusive"),
+        (0.06, 0.09, 0.01, "fail"),
+        (0.10, 0.25, 0.06, "inconclusive"),
+    ],
+)
+def test_a_cell_passes_only_where_its_interval_stays_within_the_margin(effect, upper, q, verdict) -> None:
+    found, reason = board.settle(finding_of(effect=effect, lower=2 * effect - upper, upper=upper, q_value=q))
+    assert found == verdict
+    assert "+5.0 %" in reason

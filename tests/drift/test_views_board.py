@@ -46,6 +46,7 @@ def run(cast, now):
             upper=0.1,
             p_value=1e-6,
             q_value=2e-6,
+            detail={"margin": 0.04, "margin_budget": 2},
         )
         Finding.objects.create(
             **found,
@@ -56,6 +57,7 @@ def run(cast, now):
             upper=0.03,
             p_value=0.4,
             q_value=0.4,
+            detail={"margin": 0.05, "margin_budget": None},
         )
         return board
 
@@ -69,6 +71,13 @@ def test_everyone_reads_effect_verdict_and_q_of_each_metric(name, run, cast, bro
     assert "1 finding of drift" in text
     assert "+8.3 %" in text and "+6.0 % to +10.0 %" in text and "Drift</span>" in text
     assert "No change shown</span>" in text and "q 0.400" in text and "q &lt; 0.001" in text
+
+
+def test_each_cell_says_by_which_margin_it_was_judged_and_where_that_comes_from(run, cast, browser_client) -> None:
+    run()
+    text = browser_client(cast.engineer).get("/drift/").content.decode()
+    assert "margin +4.0 %, budget version 2" in text
+    assert "margin +5.0 %, default" in text
 
 
 def test_a_cell_that_failed_shows_its_error_and_no_verdict(run, cast, browser_client) -> None:
