@@ -15,7 +15,7 @@ from fleet import timerange
 from fleet.exceptions import InvalidInput
 from fleet.timerange import TimeRange
 from telemetry.metrics import ALIASES, DEFAULT_QUANTILES, METRICS, Metric, find_metric
-from telemetry.selectors.selection import DIMENSIONS, Selection, parse_group_by, parse_selection
+from telemetry.selectors.selection import DIMENSIONS, VERSIONS, Selection, parse_group_by, parse_selection
 
 _STEP = re.compile(r"(\d{1,7})\s*([smhdw]?)")
 _STEP_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -32,6 +32,7 @@ FILTER_PARAMETERS = [
     OpenApiParameter("release", str, description="Version or id; several with commas, as all filters below"),
     OpenApiParameter("hardware_target", str, description="Slug or name"),
     OpenApiParameter("power_mode", str),
+    *(OpenApiParameter(name, str, description="As devices reported it") for name in VERSIONS),
     OpenApiParameter("region", str, description="Slug or name"),
     OpenApiParameter("device", str, description="Serial or id: answered from the device's own roll-ups"),
     OpenApiParameter("group", str, description="Device group"),

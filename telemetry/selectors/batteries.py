@@ -12,7 +12,7 @@ from fleet.models import Device
 from telemetry import store
 from telemetry.models import DeviceLatest
 from telemetry.resolution import HOUR, ceiling, floor
-from telemetry.selectors.contexts import labels_of_contexts
+from telemetry.selectors.contexts import selected_contexts
 from telemetry.selectors.reporting import evenly_picked
 from telemetry.selectors.selection import Selection
 from telemetry.store.batteries import battery_drain
@@ -92,17 +92,13 @@ def _life(target: str, values: list[tuple[float, float]]) -> BatteryLife:
 
 def _per_hour(selection: Selection, device_ids: list[int], start: datetime, end: datetime) -> dict[int, float]:
     """Inferences of each device per hour in which it reported any."""
-    every = selection.workload_id is None and selection.release_ids is None and selection.power_modes is None
-    contexts = labels_of_contexts(
-        workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-    )
     rollups = store.device_rollups(
         device_ids,
         start=floor(start, HOUR),
         end=ceiling(end, HOUR),
         values=("count",),
         by=("bucket", "device_id"),
-        context_ids=None if every else sorted(contexts),
+        context_ids=selected_contexts(selection),
         step=HOUR,
     )
     device: NDArray[np.int64] = rollups.keys["device_id"]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.selectors.contexts import labels_of_contexts
+from telemetry.selectors.selection import Selection
 from telemetry.store.cells import CellRow, device_cells
 
 FACTORS = ("power_mode", "throttled", "temperature_band", "quality_band", "fallback")
@@ -53,9 +54,10 @@ def cells_of_devices(
         power_modes: power modes with the levels that an earlier reading gave them; new ones are added behind, so that
             two readings can be compared.
     """
+    wanted = Selection(workload_id=workload_id, release_ids=None if release_ids is None else tuple(release_ids))
     labels = {
         pk: label
-        for pk, label in labels_of_contexts(workload_id=workload_id, release_ids=release_ids).items()
+        for pk, label in labels_of_contexts(wanted).items()
         if label.release_id not in set(exclude_release_ids)
     }
     modes = list(power_modes)

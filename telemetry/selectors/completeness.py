@@ -81,6 +81,7 @@ def lost_records(selection: Selection, *, start: datetime, end: datetime) -> Los
     if not losses:
         return LostRecords([], [])
     contexts = labels_of_contexts()
+    chosen = set(labels_of_contexts(selection)) if selection.of_context else None
     devices = {
         pk: {"device": serial, "hardware_target": target, "region": region, "ids": (target_id, region_id)}
         for pk, serial, target, region, target_id, region_id in Device.objects.filter(
@@ -97,11 +98,7 @@ def lost_records(selection: Selection, *, start: datetime, end: datetime) -> Los
         if selection.region_ids is not None and region_id not in selection.region_ids:
             continue
         if context is not None:
-            if selection.workload_id is not None and context.workload_id != selection.workload_id:
-                continue
-            if selection.release_ids is not None and context.release_id not in selection.release_ids:
-                continue
-            if selection.power_modes is not None and context.power_mode not in selection.power_modes:
+            if chosen is not None and loss.context_id not in chosen:
                 continue
             device |= {"workload": context.workload, "release": context.release, "power_mode": context.power_mode}
         kept.append(loss)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from telemetry.models import Context
+from telemetry.selectors.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,15 @@ def context_ids(
     return sorted(contexts.values_list("pk", flat=True))
 
 
-def labels_of_contexts(
-    *,
-    workload_id: int | None = None,
-    release_ids: Sequence[int] | None = None,
-    power_modes: Sequence[str] | None = None,
-) -> dict[int, ContextLabels]:
-    """Contexts by id, of a workload, some releases, some power modes; None means all."""
-    contexts = Context.objects.all()
-    if workload_id is not None:
-        contexts = contexts.filter(workload=workload_id)
-    if release_ids is not None:
-        contexts = contexts.filter(release__in=list(release_ids))
-    if power_modes is not None:
-        contexts = contexts.filter(power_mode__in=list(power_modes))
+def labels_of_contexts(selection: Selection = Selection()) -> dict[int, ContextLabels]:
+    """The contexts of a selection by id; of all without one."""
+    contexts = Context.objects.filter(**selection.of_context)
     rows = contexts.values_list("pk", "workload_id", "workload__slug", "release_id", "release__version", "power_mode")
     return {pk: ContextLabels(*labels) for pk, *labels in rows}
+
+
+def selected_contexts(selection: Selection) -> list[int] | None:
+    """Ids of the contexts of a selection; None where it leaves none out."""
+    if not selection.of_context:
+        return None
+    return sorted(Context.objects.filter(**selection.of_context).values_list("pk", flat=True))

@@ -13,7 +13,7 @@ from telemetry import metrics
 from telemetry.columns import FALLBACKS
 from telemetry.metrics import METRICS
 from telemetry.models import ClassLabel
-from telemetry.selectors.contexts import labels_of_contexts
+from telemetry.selectors.contexts import labels_of_contexts, selected_contexts
 from telemetry.selectors.grouping import grouped_rollups, natural_order
 from telemetry.selectors.reporting import reporting_devices
 from telemetry.selectors.selection import Selection
@@ -183,9 +183,7 @@ def energy_by_condition(
         group_by: of release, power_mode, workload, hardware_target, region.
         conditions: of temperature_band, throttled, fallback.
     """
-    contexts = labels_of_contexts(
-        workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-    )
+    contexts = labels_of_contexts(selection)
     of_cohorts = selection.device_ids is None
     places = [name for name in ("hardware_target", "region") if name in group_by]
     place_keys = [f"{name}_id" for name in places] if of_cohorts else (["device_id"] if places else [])
@@ -235,7 +233,7 @@ def energy_variation(
     every inference weighing the same. None where no energy was measured.
     """
     devices, of_devices = reporting_devices(selection, start=start, end=end, most=most_devices)
-    rows = stored.energy_minutes(devices, start, end, context_ids=_context_ids(selection))
+    rows = stored.energy_minutes(devices, start, end, context_ids=selected_contexts(selection))
     if not rows.n.size:
         return None
     batches, of_batch = np.unique(rows.batch_id, return_inverse=True)
@@ -266,7 +264,7 @@ def ramp_up(
     The first minute of a device in the range counts only if the range shows the pause before it, so it is left out.
     """
     devices, _ = reporting_devices(selection, start=start, end=end, most=most_devices)
-    rows = stored.energy_minutes(devices, start, end, context_ids=_context_ids(selection))
+    rows = stored.energy_minutes(devices, start, end, context_ids=selected_contexts(selection))
     if not rows.n.size:
         return None
     pause_us = PAUSE // timedelta(microseconds=1)
@@ -303,7 +301,7 @@ def energy_by_class(selection: Selection, *, start: datetime, end: datetime) -> 
     """Energy by predicted class, from raw rows of some devices in the last hour of [start, end), the dearest first."""
     start = max(start, end - CLASS_SPAN)
     devices, _ = reporting_devices(selection, start=start, end=end, most=MOST_CLASS_DEVICES)
-    rows = stored.energy_classes(devices, start, end, context_ids=_context_ids(selection))
+    rows = stored.energy_classes(devices, start, end, context_ids=selected_contexts(selection))
     names = dict(ClassLabel.objects.filter(pk__in=[row.class_id for row in rows]).values_list("pk", "name"))
     return sorted(
         (
@@ -334,13 +332,3 @@ def _place_names(selection: Selection, places: Sequence[str]) -> dict[str, dict[
         return {name: dict(kinds[name].objects.values_list("pk", "slug")) for name in places}
     devices = Device.objects.filter(pk__in=selection.device_ids)
     return {name: dict(devices.values_list("pk", f"{name}__slug")) for name in places}
-
-
-def _context_ids(selection: Selection) -> list[int] | None:
-    if selection.workload_id is None and selection.release_ids is None and selection.power_modes is None:
-        return None
-    return sorted(
-        labels_of_contexts(
-            workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-        )
-    )

@@ -82,17 +82,14 @@ def event_counts(
 def _filter(
     selection: Selection, start: datetime, end: datetime, types: Sequence[str] | None, severity: str
 ) -> tuple[EventFilter, dict[int, ContextLabels]]:
-    contexts = labels_of_contexts(
-        workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-    )
-    unfiltered = selection.workload_id is None and selection.release_ids is None and selection.power_modes is None
+    contexts = labels_of_contexts(selection)
     wanted = EventFilter(
         start=start,
         end=end,
         device_ids=selection.device_ids,
         hardware_target_ids=selection.hardware_target_ids,
         region_ids=selection.region_ids,
-        context_ids=None if unfiltered else tuple(contexts),
+        context_ids=tuple(contexts) if selection.of_context else None,
         types=None if types is None else tuple(types),
         severity=SEVERITIES.index(severity),
     )

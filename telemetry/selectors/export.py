@@ -15,7 +15,7 @@ from telemetry import columns, histograms
 from telemetry.histograms import HistogramRows
 from telemetry.metrics import DEFAULT_QUANTILES, quantile_name
 from telemetry.models import Batch, BatchGap, QuarantinedRecord, ReleaseSpan, RequestReject
-from telemetry.selectors.contexts import labels_of_contexts
+from telemetry.selectors.contexts import selected_contexts
 from telemetry.selectors.selection import Selection
 from telemetry.store.exporting import Rows, export_rows
 
@@ -104,15 +104,7 @@ def table_rows(name: str, selection: Selection, *, start: datetime, end: datetim
 
 
 def _series_rows(table: SeriesTable, selection: Selection, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
-    contexts: list[int] | None = None
-    if selection.workload_id is not None or selection.release_ids is not None or selection.power_modes is not None:
-        contexts = sorted(
-            labels_of_contexts(
-                workload_id=selection.workload_id,
-                release_ids=selection.release_ids,
-                power_modes=selection.power_modes,
-            )
-        )
+    contexts = selected_contexts(selection)
     for device_id in _devices(selection) if table.by_device else [None]:
         begin = start
         while begin < end:

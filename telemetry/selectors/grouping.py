@@ -44,14 +44,11 @@ def grouped_rollups(
     Versions are unique within a workload only, so grouping by release without a workload groups by workload as well.
     """
     group_by = _with_workload(group_by, selection)
-    contexts = labels_of_contexts(
-        workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-    )
-    all_contexts = selection.workload_id is None and selection.release_ids is None and selection.power_modes is None
+    contexts = labels_of_contexts(selection)
     time_key = ("bucket",) if step is not None else ()
     context_key = ("context_id",) if set(group_by) & set(_OF_CONTEXT) else ()
     span = {"start": start, "end": end, "values": values, "step": step, "origin": origin}
-    context_ids = None if all_contexts else sorted(contexts)
+    context_ids = sorted(contexts) if selection.of_context else None
     if selection.device_ids is None:
         place_keys = {"hardware_target": "hardware_target_id", "region": "region_id"}
         rollups = store.cohort_rollups(

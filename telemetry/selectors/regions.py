@@ -20,7 +20,7 @@ from telemetry.mix_difference import MixDifference, carriers, divergence, mix_di
 from telemetry.models import Context
 from telemetry.resolution import DAY, HOUR, MINUTE, ceiling, cover, finest_step, floor
 from telemetry.rollups import Rollups
-from telemetry.selectors.contexts import labels_of_contexts
+from telemetry.selectors.contexts import labels_of_contexts, selected_contexts
 from telemetry.selectors.grouping import natural_order
 from telemetry.selectors.reporting import evenly_picked, reporting_devices
 from telemetry.selectors.selection import Selection
@@ -37,15 +37,15 @@ LEAST_DIFFERENCE = 0.01
 SEED = 6
 
 OF_DEVICE = ("hardware_target", "region")
-OF_CONTEXT = ("release", "power_mode", "firmware", "driver")
+OF_CONTEXT = ("release", "power_mode", "firmware_version", "driver_version")
 OF_RECORD = ("throttled", "temperature_band", "fallback", "quality_band")
 TITLES = {
     "release": "Release",
     "hardware_target": "Hardware target",
     "region": "Region",
     "power_mode": "Power mode",
-    "firmware": "Firmware",
-    "driver": "Driver",
+    "firmware_version": "Firmware",
+    "driver_version": "Driver",
     "device": "Device",
     "throttled": "Throttling",
     "temperature_band": "Temperature",
@@ -157,7 +157,7 @@ def region_differences(
     start, end = floor(min(start, region.start), HOUR), ceiling(max(end, region.end), HOUR)
     per_device = _rows(region.start, region.end) + _rows(start, end)
     ids, of_devices = reporting_devices(selection, start=start, end=end, most=max(1, round(MOST_ROWS / per_device)))
-    contexts = _context_ids(selection)
+    contexts = selected_contexts(selection)
     span = {"by": ("device_id", "context_id"), "context_ids": contexts}
     count = f"{metric.measure}_n"
     within = store.device_rollups(ids, start=region.start, end=region.end, values=(count, metric.histogram), **span)
@@ -303,8 +303,8 @@ def _attributes(table: _Table, selection: Selection) -> Mapping[str, list[str]]:
         pk: {
             "release": version if selection.workload_id is not None else f"{workload} {version}",
             "power_mode": mode,
-            "firmware": firmware,
-            "driver": driver,
+            "firmware_version": firmware,
+            "driver_version": driver,
         }
         for pk, workload, version, mode, firmware, driver in Context.objects.filter(
             pk__in=np.unique(table.context).tolist()
@@ -377,16 +377,6 @@ def _word(name: str, level: int) -> str:
     if name == "temperature_band":
         return "below 10 °C" if level == 0 else f"{10 * level} to {10 * level + 10} °C"
     return f"{level / 10:.1f} to {(level + 1) / 10:.1f}"
-
-
-def _context_ids(selection: Selection) -> list[int] | None:
-    if selection.workload_id is None and selection.release_ids is None and selection.power_modes is None:
-        return None
-    return sorted(
-        labels_of_contexts(
-            workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-        )
-    )
 
 
 def _rows(start: datetime, end: datetime) -> float:

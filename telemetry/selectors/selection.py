@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 
 from fleet.exceptions import InvalidInput
 from fleet.models import Device, DeviceGroup, HardwareTarget, Region, Release, Workload
 from fleet.selectors.labels import find_label
+from telemetry.models import Context
 
 DIMENSIONS = ("release", "hardware_target", "power_mode", "region")
-FILTERS = ("workload", *DIMENSIONS, "device", "group")
+# Of the parts that a device runs, as it told them with its records; each is a filter under this name.
+VERSIONS = ("model_version", "firmware_version", "driver_version", "runtime_version")
 
 
 @dataclass(frozen=True)
 class Selection:
     """Filters by id; None everywhere means everything. Build one with `parse_selection`, or by ids.
+
+    `versions` holds pairs of a name of VERSIONS and the versions wanted.
 
     `device_ids` is not None where devices or groups were named: such a question is answered from the device tiers.
     """
@@ -28,6 +33,18 @@ class Selection:
     region_ids: tuple[int, ...] | None = None
     power_modes: tuple[str, ...] | None = None
     device_ids: tuple[int, ...] | None = None
+    versions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def of_context(self) -> dict[str, Any]:
+        """What the context of a record must pass, as keywords of a filter; empty where every context does."""
+        wanted = {
+            "workload": self.workload_id,
+            "release__in": self.release_ids,
+            "power_mode__in": self.power_modes,
+            **{f"{name}__in": values for name, values in self.versions},
+        }
+        return {lookup: value for lookup, value in wanted.items() if value is not None}
 
     def devices(self) -> Q:
         """The filter that a table with a `device` must pass (but for release and power mode, which change)."""
@@ -59,6 +76,7 @@ def parse_selection(parameters: Mapping[str, str]) -> Selection:
     regions = _labels(Region, parameters, "region", errors)
     releases = _releases(parameters, workload, errors)
     devices = _devices(parameters, errors)
+    versions = _versions(parameters, errors)
     if errors:
         raise InvalidInput(errors, code="does_not_exist")
     if devices is not None and (targets is not None or regions is not None):
@@ -74,6 +92,7 @@ def parse_selection(parameters: Mapping[str, str]) -> Selection:
         region_ids=regions,
         power_modes=tuple(modes) if modes else None,
         device_ids=devices,
+        versions=versions,
     )
 
 
@@ -122,6 +141,19 @@ def _releases(
             errors["release"] = f"There is no release “{text}”."
         ids += found
     return tuple(dict.fromkeys(ids))
+
+
+def _versions(parameters: Mapping[str, str], errors: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The versions named of each part; one that no device ever told is a mistake in the question."""
+    found = []
+    for name in VERSIONS:
+        texts = _texts(parameters, name)
+        for text in texts:
+            if "\0" in text or not Context.objects.filter(**{name: text}).exists():
+                errors[name] = f"No device has reported the {name.replace('_', ' ')} “{text}”."
+        if texts:
+            found.append((name, tuple(dict.fromkeys(texts))))
+    return tuple(found)
 
 
 def _devices(parameters: Mapping[str, str], errors: dict[str, str]) -> tuple[int, ...] | None:

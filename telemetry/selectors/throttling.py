@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fleet.models import Device
 from telemetry import store
 from telemetry.resolution import DAY, HOUR, ceiling, floor
-from telemetry.selectors.contexts import labels_of_contexts
+from telemetry.selectors.contexts import selected_contexts
 from telemetry.selectors.reporting import reporting_devices
 from telemetry.selectors.selection import Selection
 
@@ -51,17 +51,13 @@ def throttling(selection: Selection, *, start: datetime, end: datetime) -> Throt
     first, last = floor(start, step), ceiling(end, step)
     times = [first + k * step for k in range((last - first) // step)]
     ids, of_devices = reporting_devices(selection, start=first, end=last, most=max(1, MOST_ROWS // max(len(times), 1)))
-    every = selection.workload_id is None and selection.release_ids is None and selection.power_modes is None
-    contexts = labels_of_contexts(
-        workload_id=selection.workload_id, release_ids=selection.release_ids, power_modes=selection.power_modes
-    )
     rollups = store.device_rollups(
         ids,
         start=first,
         end=last,
         values=("count", "throttled"),
         by=("bucket", "device_id"),
-        context_ids=None if every else sorted(contexts),
+        context_ids=selected_contexts(selection),
         step=step,
     )
     length = step / timedelta(minutes=1)

@@ -26,7 +26,18 @@ from telemetry.views.question import Question, address, answer_refusal
 from telemetry.views.shapes import REGION, SHOWN, metric_of, region_of
 
 FILTERS = ("workload", "release", "hardware_target", "region")
+# Filters by the label set of a record, and those of them that do not come with the release.
+OF_CONTEXT = {
+    "power_mode": "Power mode",
+    "firmware_version": "Firmware",
+    "driver_version": "Driver",
+    "model_version": "Model",
+    "runtime_version": "Runtime",
+}
+OFFERED = ("firmware_version", "driver_version")
+MOST_OPTIONS = 200
 LEVELS_SHOWN = 4
+DRILLED_INTO = ("release", "hardware_target", "region", *OF_CONTEXT)
 COLUMNS = ("dimension", "divergence", "level", "inside", "outside", "difference", "lower", "upper", "shown")
 # A selection half of which comes from so few devices is told apart by anything that these have in common.
 FEW_CARRIERS = 3
@@ -63,12 +74,28 @@ def explore(request: HttpRequest) -> HttpResponse:
 
 
 def page_state(request: HttpRequest, *, filters: Sequence[str] = FILTERS, default: str = timerange.DEFAULT) -> dict:
-    """Range and filters of a page, the power mode among them."""
-    modes = Context.objects.exclude(power_mode="").order_by("power_mode").values_list("power_mode", flat=True)
-    mode = page.Choice(
-        "power_mode", "Power mode", request.GET.get("power_mode", ""), [(name, name) for name in modes.distinct()]
-    )
-    return page.context(request, now=timezone.now(), filters=filters, more=(mode,), default=default)
+    """Range and filters of a page, those of what a device runs among them.
+
+    Firmware and driver are offered where there is a choice; every part is there where the address names its version.
+    """
+    choices = [_of_context(name, label, request.GET) for name, label in OF_CONTEXT.items()]
+    shown = [
+        choice
+        for choice in choices
+        if choice.value or choice.name == "power_mode" or (choice.name in OFFERED and len(choice.options) > 1)
+    ]
+    return page.context(request, now=timezone.now(), filters=filters, more=shown, default=default)
+
+
+def _of_context(name: str, label: str, params: QueryDict) -> page.Choice:
+    contexts = Context.objects.exclude(**{name: ""})
+    if params.get("workload"):
+        contexts = contexts.filter(workload__slug=params["workload"])
+    values = list(contexts.order_by(name).values_list(name, flat=True).distinct()[:MOST_OPTIONS])
+    value = params.get(name, "")
+    if value and value not in values:  # without an option of its own it would look like no filter at all
+        values.append(value)
+    return page.Choice(name, label, value, [(text, text) for text in values])
 
 
 def _instants(params: QueryDict, now: datetime) -> dict[str, str]:
@@ -178,7 +205,7 @@ def _drill_down(question: Question, dimension: Dimension, level: Level) -> str:
         device_page = reverse("fleet:device", args=[level.label]) if level.label != "all others" else ""
         span = {name: params[name] for name in ("from", "to", "tz") if name in params}
         return f"{device_page}?{urlencode(span)}" if device_page else ""
-    if dimension.name not in ("release", "hardware_target", "region", "power_mode") or level.label == "not told":
+    if dimension.name not in DRILLED_INTO or level.label == "not told":
         return ""
     added = {dimension.name: level.label}
     if dimension.name == "release" and question.selection.workload_id is None:

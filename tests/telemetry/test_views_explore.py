@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from telemetry.models import ReleaseSpan
+from telemetry.models import Context, ReleaseSpan
 from telemetry.services.folding import fold
 from tests.telemetry.records import draw_records, make_context, store_batch
 
@@ -68,6 +68,22 @@ def test_a_selection_of_slow_inferences_names_the_release_and_leads_into_it(clie
     assert "release=4.2.0" in shown and "sel_low=60" in shown, "the address goes on with the selection"
     assert "8 devices in it" in text
     assert "Hardware target" not in shown, "both hardware targets are slow alike"
+
+
+def test_a_firmware_that_differs_leads_into_it_and_becomes_a_filter_of_the_page(client, measured, cast):
+    assert "filter-firmware_version" not in client.get("/explore/").content.decode(), "there is no choice yet"
+    for release, firmware in ((cast.release, "r36.4"), (cast.candidate, "r37")):
+        Context.objects.filter(release=release).update(firmware_version=firmware, driver_version="540")
+    answer = panel(client, **SLOW).content.decode()
+    assert "firmware_version=r37" in answer and "sel_low=60" in answer
+    page = client.get("/explore/", {"workload": "lane-assist", "firmware_version": "r37"}).content.decode()
+    assert '<option value="r37" selected>r37</option>' in page and '<option value="r36.4">' in page
+    assert "filter-driver_version" not in page, "one driver is no choice"
+    assert figure(client, "latency", firmware_version="r37")["foot"]["count"] == 8 * 90
+    assert (
+        "No device has reported the firmware version “r38”"
+        in panel(client, **SLOW, firmware_version="r38").content.decode()
+    )
 
 
 def test_a_selection_that_rests_on_one_device_says_so(client, measured, cast):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from telemetry.models import BatchGap
+from telemetry.models import BatchGap, Context
 from tests.telemetry.records import draw_records, make_context, store_batch
 
 HOUR = timedelta(hours=1)
@@ -99,6 +99,22 @@ def test_filters_and_one_device_narrow_the_answer(client, fleet, span):
         assert count(**parameters) == 200, parameters
     assert count(device="cam-1", release="4.2.0") == 0
     assert count(power_mode="30W") == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("part", ["model_version", "firmware_version", "driver_version", "runtime_version"])
+def test_the_version_of_a_part_narrows_the_answer_and_an_unknown_one_is_named(client, fleet, span, part):
+    for context, version in zip(Context.objects.order_by("pk"), ("r36.4", "r37"), strict=True):
+        Context.objects.filter(pk=context.pk).update(**{part: version})
+
+    def count(version):
+        answer = client.get("/api/v1/series", {"metric": "latency", part: version, **span}).json()
+        return sum(point["count"] for line in answer["series"] for point in line["points"])
+
+    assert (count("r37"), count("r36.4, r37")) == (200, 400)
+    refused = client.get("/api/v1/series", {"metric": "latency", part: "r37,r3\0", **span})
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == [part]
 
 
 @pytest.mark.django_db

@@ -80,7 +80,7 @@ def test_every_share_is_that_of_the_raw_records(stored, now):
     assert target["hailo-8"].outside == pytest.approx((total - inside) / (everything - inside))
     fallback = {level.label: level for level in found["fallback"].levels}
     assert fallback["cpu"].inside == 1.0 and fallback["cpu"].outside == 0.0
-    assert {level.label for level in found["firmware"].levels} == {"not told", "r37"}
+    assert {level.label for level in found["firmware_version"].levels} == {"not told", "r37"}
     assert not found["fallback"].by_hour
 
 
