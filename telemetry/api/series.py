@@ -131,11 +131,11 @@ def document(series: Series, *, as_of: datetime) -> dict[str, Any]:
 
 
 def points(series: Series, group: SeriesGroup) -> Iterator[dict[str, Any]]:
-    """The points of a group at which something was measured or is known to be lost."""
+    """The points of a group in which something was measured or is known to be lost."""
     counts, complete = group.count.tolist(), group.completeness.tolist()
     values = {name: column.tolist() for name, column in group.values.items()}
     for k, time in enumerate(series.times):
-        if counts[k] or complete[k] == 0:
+        if counts[k] or complete[k] < 1:
             yield {
                 "time": rfc3339(time),
                 "count": counts[k],

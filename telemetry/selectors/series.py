@@ -14,6 +14,7 @@ from telemetry import metrics, store
 from telemetry.metrics import DEFAULT_QUANTILES, Metric
 from telemetry.resolution import DAY, FIVE_MINUTES, HOUR, MINUTE, choose_step, finest_step, floor
 from telemetry.selectors.completeness import lost_records
+from telemetry.selectors.coverage import LONGEST_WINDOW, covering, spread, window_reach
 from telemetry.selectors.grouping import grouped_rollups
 from telemetry.selectors.selection import Selection
 
@@ -29,13 +30,31 @@ class SeriesGroup:
         group: {dimension: public name}.
         count: inferences that the figures rest on; 0 where nothing was measured.
         values: statistic ("mean", "p95", a kind of fallback …) -> float64, nan where nothing was measured.
-        completeness: share of the inferences made that arrived, by the ledger; nan where none is known of.
+        completeness: share of the inferences made that arrived, by the ledger; nan where none is known of. What a
+            window holds counts in all of the steps that it covers.
+        covering: for each step the one whose records cover it, because they lie in it or are windows that reach it; -1
+            where nothing does.
     """
 
     group: dict[str, str]
     count: NDArray[np.int64]
     values: dict[str, NDArray[np.float64]]
     completeness: NDArray[np.float64]
+    covering: NDArray[np.int64]
+
+    def held(self, name: str) -> NDArray[np.float64]:
+        """A statistic, that of a window in all of the steps that it covers: for lines to be drawn without gaps."""
+        return np.where(self.covering < 0, np.nan, self.values[name][self.covering])
+
+    @property
+    def held_count(self) -> NDArray[np.int64]:
+        """The inferences that `held` figures rest on; a window's count in all of the steps that it covers."""
+        return np.where(self.covering < 0, 0, self.count[self.covering])
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether some step is covered by a window that began in an earlier one."""
+        return bool(((self.covering >= 0) & (self.covering < np.arange(self.covering.size))).any())
 
 
 @dataclass(frozen=True)
@@ -103,6 +122,8 @@ def metric_series(
         for name in metric.values
         if (ps or name != metric.histogram) and (name not in special or special[name] in names)
     ]
+    if step < LONGEST_WINDOW:
+        needed.append("covered_ms")
     grouped = grouped_rollups(selection, start=first, end=end, values=needed, group_by=group_by, step=step)
     rollups, groups = grouped.rollups, grouped.groups
     times = [first + k * step for k in range(-(-(end - first) // step))]
@@ -123,9 +144,15 @@ def metric_series(
         unbinned = int(count.sum() - rollups.histograms[metric.histogram].totals().sum())
         found = metrics.quantiles(metric, rollups, ps)
         values |= {metrics.quantile_name(p): on_grid(found[:, k], np.nan) for k, p in enumerate(ps)}
+    reach = np.ones(received.shape, dtype=np.int64)
+    if step < LONGEST_WINDOW:
+        covered_ms = on_grid(rollups.numbers["covered_ms"], 0)
+        reach = window_reach(selection, groups, received, covered_ms, start=first, step=step)
     lost = lost_records(selection, start=first, end=end).on_grid(groups, first, step, n_times)
-    made = received + lost
-    complete = np.divide(received, made, out=np.full(made.shape, np.nan), where=made > 0)
+    arrived = spread(received, reach)
+    made = arrived + lost
+    complete = np.divide(arrived, made, out=np.full(made.shape, np.nan), where=made > 0)
+    cover = covering(received, reach)
     return Series(
         metric=metric,
         step=step,
@@ -133,7 +160,7 @@ def metric_series(
         end=end,
         times=times,
         groups=[
-            SeriesGroup(group, count[k], {name: grid[k] for name, grid in values.items()}, complete[k])
+            SeriesGroup(group, count[k], {name: grid[k] for name, grid in values.items()}, complete[k], cover[k])
             for k, group in enumerate(groups)
         ],
         unbinned=unbinned,

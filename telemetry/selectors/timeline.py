@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,6 +11,7 @@ from fleet.models import Device
 from telemetry.metrics import METRICS
 from telemetry.models import ReleaseSpan
 from telemetry.selectors.completeness import lost_records
+from telemetry.selectors.coverage import LONGEST_WINDOW
 from telemetry.selectors.events import Event, events
 from telemetry.selectors.selection import Selection
 from telemetry.selectors.series import Series, metric_series
@@ -64,7 +65,9 @@ def device_timeline(device: Device, *, start: datetime, end: datetime, step: tim
         step: of clock, states and counters, and the resolution of silences and throttling; see `series_step`.
     """
     selection = Selection(device_ids=(device.pk,))
-    throttled = metric_series(selection, METRICS["throttled_share"], start=start, end=end, step=step)
+    # from a window's length earlier, for one that reaches into the range
+    before = start - LONGEST_WINDOW if step < LONGEST_WINDOW else start
+    throttled = metric_series(selection, METRICS["throttled_share"], start=before, end=end, step=step)
     spans = ReleaseSpan.objects.filter(device=device, first_time__lt=end, last_time__gte=start)
     named = list(spans.select_related("release", "workload").order_by("first_time"))
     expected = max((span.workload.expected_interval_s for span in named), default=60)
@@ -72,9 +75,13 @@ def device_timeline(device: Device, *, start: datetime, end: datetime, step: tim
         releases=[
             ReleaseStretch(span.first_time, span.last_time, span.workload.slug, span.release.version) for span in named
         ],
-        silences=silences(throttled, expected=timedelta(seconds=expected), since=device.enrolled_at),
+        silences=silences(throttled, expected=timedelta(seconds=expected), since=max(start, device.enrolled_at)),
         losses=sorted(lost_records(selection, start=start, end=end).losses, key=lambda loss: loss.start),
-        throttled=throttled_stretches(throttled),
+        throttled=[
+            replace(stretch, start=max(start, stretch.start))
+            for stretch in throttled_stretches(throttled)
+            if stretch.end > start
+        ],
         events=events(selection, start=start, end=end, limit=MOST_EVENTS),
         clock=clock_quality(device.pk, start, end, step),
         states=device_states(device.pk, start, end, step),
@@ -83,9 +90,9 @@ def device_timeline(device: Device, *, start: datetime, end: datetime, step: tim
 
 
 def silences(series: Series, *, expected: timedelta, since: datetime) -> list[Stretch]:
-    """Stretches without a record that are longer than a device may be quiet, from its enrolment on."""
-    total = sum((group.count for group in series.groups), np.zeros(len(series.times), dtype=np.int64))
-    quiet = _joined(series, total == 0)
+    """Stretches that nothing covers and that are longer than a device may be quiet, from its enrolment on."""
+    covered = sum((group.covering >= 0 for group in series.groups), np.zeros(len(series.times), dtype=np.int64))
+    quiet = _joined(series, covered == 0)
     longest = max(SILENT_INTERVALS * expected, series.step)
     ends = [Stretch(max(s.start, series.start, since), min(s.end, series.end)) for s in quiet]
     return [stretch for stretch in ends if stretch.end - stretch.start >= longest]
@@ -95,7 +102,7 @@ def throttled_stretches(series: Series) -> list[Stretch]:
     """Stretches in which more than `THROTTLED_SHARE` of the inferences ran throttled; `series` of throttled_share."""
     if not series.groups:
         return []
-    share = series.groups[0].values["mean"]
+    share = series.groups[0].held("mean")
     stretches = _joined(series, np.nan_to_num(share) > THROTTLED_SHARE)
     steps = {time: k for k, time in enumerate(series.times)}
     return [

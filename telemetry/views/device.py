@@ -23,7 +23,7 @@ from telemetry.selectors.timeline import device_timeline
 from telemetry.store.events import ClockRow, counter_rates
 from telemetry.views.event_words import detail_words
 from telemetry.views.panels import panel
-from telemetry.views.question import Question, figure
+from telemetry.views.question import Question, figure, window_notes
 
 EVENTS_LISTED = 50
 # A clock that had to be put right by so much was not just drifting.
@@ -80,11 +80,11 @@ def lanes(question: Question) -> Chart:
     latency = metric_series(question.selection, METRICS["latency"], stats=(), **span)
     if not latency.groups:
         return question.nothing()
-    values = {f"latency_{name}": latency.groups[0].values[name] for name in ("p50", "p95", "p99")}
+    values = {f"latency_{name}": latency.groups[0].held(name) for name in ("p50", "p95", "p99")}
     for name, statistic in _LANES:
         series = metric_series(question.selection, METRICS[name], quantiles=(), stats=(statistic,), **span)
         if series.groups:
-            values["queue" if name == "queue_depth" else name] = series.groups[0].values[statistic]
+            values["queue" if name == "queue_depth" else name] = series.groups[0].held(statistic)
     found = device_timeline(device, **span)
     compared = question.params.get("cohort") == "1"
     others = cohort_bands(device, **span) if compared else None
@@ -104,6 +104,7 @@ def lanes(question: Question) -> Chart:
         cohort_label=f"others like it ({others.devices})" if others else "",
     )
     notes = [_about(others, device)] if others else []
+    notes += window_notes(latency.groups)
     footing = question.footing(count=latency.count, resolution=latency.step, notes=notes)
     return device_lanes(picture, start=question.range.start, end=question.range.end, footing=footing)
 

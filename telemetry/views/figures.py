@@ -13,7 +13,15 @@ from telemetry.metrics import METRICS
 from telemetry.selectors.adoption import adoption as adoption_of
 from telemetry.selectors.distributions import class_mix
 from telemetry.selectors.series import metric_series
-from telemetry.views.question import MOST_GROUPS, Question, busiest, figure, group_by, group_label
+from telemetry.views.question import (
+    MOST_GROUPS,
+    Question,
+    busiest,
+    figure,
+    group_by,
+    group_label,
+    window_notes,
+)
 
 
 @figure("latency")
@@ -35,15 +43,16 @@ def latency(question: Question) -> Chart:
         charts.BandSeries(
             group_label(group.group),
             series.times,
-            group.values["p50"],
-            group.values["p95"],
-            group.values["p99"],
-            group.count,
+            group.held("p50"),
+            group.held("p95"),
+            group.held("p99"),
+            group.held_count,
         )
         for group in groups
     ]
     # of OpenTelemetry clients with explicit buckets, and of windows without a histogram
     notes = [f"{series.unbinned:,} inferences came without percentiles"] if series.unbinned else []
+    notes += window_notes(groups)
     return charts.percentile_bands(
         bands,
         title="latency, ms",
@@ -73,7 +82,7 @@ def energy(question: Question) -> Chart:
     if not any(group.count.any() for group in groups):
         return question.nothing()
     lines = [
-        charts.EnergySeries(group_label(group.group), series.times, group.values["mean"], group.count)
+        charts.EnergySeries(group_label(group.group), series.times, group.held("mean"), group.held_count)
         for group in groups
     ]
     return charts.energy_over_time(
@@ -82,7 +91,9 @@ def energy(question: Question) -> Chart:
         end=question.range.end,
         budget=question.limit("energy_mj"),
         markers=question.markers(),
-        footing=question.footing(count=series.count, resolution=series.step, left_out=left_out),
+        footing=question.footing(
+            count=series.count, resolution=series.step, left_out=left_out, notes=window_notes(groups)
+        ),
     )
 
 

@@ -204,6 +204,11 @@ def busiest(groups: Sequence[SeriesGroup], most: int = MOST_GROUPS) -> tuple[lis
     return kept, len(groups) - len(kept)
 
 
+def window_notes(groups: Sequence[SeriesGroup]) -> list[str]:
+    """What to say where a point stands for more than its own step."""
+    return ["windows are drawn over all of their length"] if any(group.has_windows for group in groups) else []
+
+
 def group_label(group: Mapping[str, str]) -> str:
     """A group as people read it: its public names side by side."""
     return " · ".join(value or "none" for value in group.values()) or "all"
