@@ -1,7 +1,7 @@
 """What a rollout is planned as: the policy with its defaults, the stages, and the presets; validated plain data."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -97,6 +97,14 @@ class StagePlan:
     selector: dict[str, list[str]] = field(default_factory=dict)
     maintenance_window: dict[str, Any] | None = None
     concurrency: int | None = None
+
+
+def tested_stages(stages: Iterable[Any]) -> int:
+    """Among how many stages alpha is divided: those that are drawn, because a hand-picked one has no test to spend on.
+
+    `stages` are plans or written stages; at least one.
+    """
+    return sum(not stage.hand_picked for stage in stages) or 1
 
 
 STAGE_FIELDS = tuple(item.name for item in fields(StagePlan))

@@ -1,7 +1,6 @@
 """Cohorts as they are drawn for a preview, and as they were frozen at the start of a stage."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,6 @@ from rollouts.cohorts import Arm, Candidate, Draw, Population, StageRule
 from rollouts.models import CohortMember, Holdback, Rollout, Stage, StageRun
 from rollouts.plans import Policy, StagePlan
 from rollouts.selectors import populations
-
-# A lane's verdict on the default margins is out after about this many looks (drift/stats, benchmarks/calibration).
-TYPICAL_LOOKS = 6
 
 
 def run_seed(rollout_seed: int, stage_order: int, run_number: int) -> int:
@@ -166,16 +162,10 @@ def population_of(
     return Population(match.candidates, frozenset(treated), frozenset(held), outside)
 
 
-def hours_to_decision(stage: Stage, policy: Policy, control: int, treated: int) -> float | None:
-    """Hours until a verdict may be expected: soak, least observation and typical number of looks; None: never by
-    statistics."""
+def least_hours(stage: Stage | StagePlan, policy: Policy) -> float:
+    """Hours before which no lane of the stage can pass: soak, least observation, the first look."""
     soak = stage.minimum_soak_s / 3600
-    if stage.hand_picked:
-        return soak
-    if min(control, treated) < cohorts.MINIMUM_PER_ARM:
-        return None
-    looks = math.ceil(TYPICAL_LOOKS) * policy.look_interval_s / 3600
-    return max(soak, policy.minimum_hours, looks)
+    return soak if stage.hand_picked else max(soak, policy.minimum_hours, policy.look_interval_s / 3600)
 
 
 def cohorts_of(rollout: Rollout) -> dict[str, Any]:
@@ -226,15 +216,11 @@ def _preview_row(found: StagePreview, rollout: Rollout) -> dict[str, Any]:
         randomised=found.draw.randomised,
         seed=run_seed(rollout.seed, found.stage.order, 1),
         started_at=None,
-        lanes=[row | {"hours_to_decision": _row_hours(found.stage, rollout.rules, row)} for row in found.lanes()],
+        lanes=[row | {"least_hours": least_hours(found.stage, rollout.rules)} for row in found.lanes()],
         excluded=found.excluded,
         never_reported=found.never_reported,
         reason=found.reason,
     )
-
-
-def _row_hours(stage: Stage, policy: Policy, row: dict[str, Any]) -> float | None:
-    return hours_to_decision(stage, policy, row["control"] + row["holdback"], row["treated"])
 
 
 def _frozen_row(stage: Stage, runs: Sequence[StageRun]) -> dict[str, Any]:

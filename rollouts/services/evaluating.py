@@ -17,6 +17,7 @@ from rollouts import machine, policy
 from rollouts.cohorts import Arm
 from rollouts.machine import Event, State
 from rollouts.models import CohortMember, Lane, Look, StageRun
+from rollouts.plans import tested_stages
 from rollouts.policy import Decision, Exposure, LaneFacts, Recommendation
 from rollouts.selectors.budgets import Bounds, bounds_for
 from rollouts.selectors.exposure import as_rows, exposure_of
@@ -166,8 +167,8 @@ def look_plan(run: StageRun, lanes: Sequence[Lane], bounds: dict[str, Bounds]) -
         window=timedelta(seconds=rules.window_s),
         planned_looks=rules.looks_max,
         minimum_hours=rules.minimum_hours,
-        alpha=rules.alpha,
-        stages=run.rollout.stages.count(),
+        alpha=rules.alpha * _share_of_lanes(run),
+        stages=tested_stages(run.rollout.stages.all()),
         permutations=rules.permutations,
         randomised=run.randomised,
         margins={
@@ -177,6 +178,11 @@ def look_plan(run: StageRun, lanes: Sequence[Lane], bounds: dict[str, Bounds]) -
         limits={target: found.limits for target, found in bounds.items()},
         stopped_lanes=tuple(sorted({device.hardware_target for device in devices} - present)),
     )
+
+
+def _share_of_lanes(run: StageRun) -> float:
+    """The part of the stage's alpha that this run may spend: lanes that enter a stage one by one divide it."""
+    return run.lanes.count() / max(run.rollout.lanes.count(), 1)
 
 
 def _record(run: StageRun, number: int, outcome: LookOutcome, exposures: dict[str, Exposure], now: datetime) -> Look:

@@ -188,7 +188,7 @@ def test_the_preview_says_who_is_reached_who_is_not_and_what_could_be_shown(
     assert "48 devices can take the release" in text
     assert "the device is suspended" in text
     assert "Latency p95" in text and "of 5.0 % allowed" in text
-    assert "after 24 h" in text
+    assert "after 24 h if nothing changed" in text and "a harm of one margin is shown after" in text
     assert not Rollout.objects.exists()
     fields["stage.0.devices"] = ["hailo-8-000"]
     fields["stage.0.regions"] = ["us-west"]
@@ -196,6 +196,32 @@ def test_the_preview_says_who_is_reached_who_is_not_and_what_could_be_shown(
     assert "Matches no device" in text and "0 in devices hailo-8-000" in text
     fields["stage.0.share"] = ["x"]
     assert 'href="#stage-0-share"' in manager.post("/rollouts/new/preview/", fields).content.decode()
+
+
+def test_where_telemetry_is_missing_the_preview_cannot_say_when_a_lane_is_decided(manager, cast, make_fleet, now):
+    field = Field()
+    devices = make_fleet(24)
+    field.add(devices, "4.1.0")
+    fields = opened(manager, f"/rollouts/new/?release={cast.candidate.pk}&preset=canary")
+    fields["stage.0.share"] = ["40"]
+
+    def preview() -> str:
+        return manager.post("/rollouts/new/preview/", fields).content.decode()
+
+    assert "cannot say" in preview() and "too little telemetry of the last eight days" in preview()
+    hour = timedelta(hours=1)
+    # One in three is heard from: of ten treated devices three would be.
+    field.send([now - 50 * hour, now - 49 * hour], devices=devices[::3])
+    field.send([now - 5 * hour, now - 4 * hour], devices=devices[::3])
+    fold(now)
+    assert "only 33% of the devices said enough" in preview()
+    # Everybody is, but what the plan limits was never measured.
+    field.send([now - 48 * hour, now - 47 * hour])
+    field.send([now - 3 * hour, now - 2 * hour])
+    fold(now)
+    assert "cannot say" not in preview()
+    fields |= {"margin_targets": ["hailo-8"], "margin.hailo-8.memory_mean": ["5"]}
+    assert "fewer than 6 devices measured memory in the last eight days" in preview()
 
 
 def test_the_baseline_says_what_devices_run_and_whether_the_gate_is_open(manager, cast, make_fleet, qualify):

@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from drift.charts import effect_text
+from drift.stats.metrics import METRICS
 from rollouts import cohorts
 from rollouts.cohorts import Arm
-from rollouts.selectors.cohorts import Plan, StagePreview, hours_to_decision, preview_plan
-from rollouts.selectors.expectations import Expectation, bounds_of_target, expectations, noise_of
+from rollouts.plans import tested_stages
+from rollouts.selectors.cohorts import Plan, StagePreview, least_hours, preview_plan
+from rollouts.selectors.expectations import Expectation, expectations
+from rollouts.selectors.outlook import Outlook, Timing
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class LaneRow:
     control: int
     holdback: int
     when: str
+    details: Sequence[str]
     sees: Sequence[dict[str, Any]]
     problem: str
 
@@ -40,60 +44,80 @@ class StageRow:
 
 def stage_rows(plan: Plan, now: datetime) -> list[StageRow]:
     """Every stage as it would be drawn now."""
-    found = preview_plan(plan)
-    noises = _noises(plan, found, now)
-    bounds = {target: bounds_of_target(plan.release, target, now, plan.policy) for target in noises}
-    stages = sum(not stage.hand_picked for stage in plan.stages) or 1
-    rows = []
-    for stage in found:
-        lanes = []
-        for lane in stage.lanes():
-            target = lane["hardware_target"]
-            control = lane["control"] + lane["holdback"]
-            hours = hours_to_decision(stage.stage, plan.policy, control, lane["treated"])
-            seen = (
-                expectations(
-                    noises.get(target, {}),
-                    bounds[target],
-                    treated=min(lane["treated"], cohorts.ANALYSED_LIMIT),
-                    control=control,
-                    policy=plan.policy,
-                    stages=stages,
-                )
-                if not stage.stage.hand_picked and hours is not None and target in bounds
-                else []
-            )
-            lanes.append(
-                LaneRow(
-                    target,
-                    lane["eligible"],
-                    lane["treated"],
-                    lane["control"],
-                    lane["holdback"],
-                    _when(hours),
-                    _seen(seen),
-                    lane["decidable"] or _blind(seen),
-                )
-            )
-        treated = len(stage.draw.ids(Arm.TREATED))
-        rows.append(StageRow(stage.stage, lanes, stage.match.excluded_by_target, stage.reason, treated))
-    return rows
+    outlook = Outlook(plan, now)
+    return [_stage_row(stage, outlook) for stage in preview_plan(plan)]
 
 
-def _noises(plan: Plan, found: Sequence[StagePreview], now: datetime) -> dict[str, dict[str, Any]]:
-    """How the devices of each lane varied of late; one sample per lane serves every stage."""
-    by_target: dict[str, list[int]] = {}
-    for candidate in plan.everyone.candidates:
-        by_target.setdefault(candidate.hardware_target, []).append(candidate.device_id)
-    return {target: noise_of(plan.release, devices, now) for target, devices in sorted(by_target.items())}
+def _stage_row(found: StagePreview, outlook: Outlook) -> StageRow:
+    lanes = [_lane_row(found.stage, lane, outlook) for lane in found.lanes()]
+    return StageRow(found.stage, lanes, found.match.excluded_by_target, found.reason, len(found.draw.ids(Arm.TREATED)))
 
 
-def _when(hours: float | None) -> str:
-    if hours is None:
-        return "never by statistics"
+def _lane_row(stage: Any, lane: Mapping[str, Any], outlook: Outlook) -> LaneRow:
+    plan, target = outlook.plan, lane["hardware_target"]
+    tested = not lane["decidable"]
+    sees = (
+        expectations(
+            outlook.pasts[target].noise,
+            outlook.bounds[target],
+            treated=min(lane["treated"], cohorts.ANALYSED_LIMIT),
+            control=lane["control"] + lane["holdback"],
+            policy=plan.policy,
+            stages=tested_stages(plan.stages),
+        )
+        if tested and target in outlook.pasts
+        else []
+    )
+    when, details = ("never by statistics", [])
+    if stage.hand_picked:
+        when = f"soak ends {_after(least_hours(stage, plan.policy))}"
+    elif tested:
+        when, details = _decided(outlook.timing(stage, lane), plan.policy.looks_max)
+    return LaneRow(
+        target,
+        lane["eligible"],
+        lane["treated"],
+        lane["control"],
+        lane["holdback"],
+        when,
+        details,
+        _seen(sees),
+        lane["decidable"] or _blind(sees),
+    )
+
+
+def _decided(timing: Timing, looks: int) -> tuple[str, list[str]]:
+    """When the lane may be decided, and what that is made of."""
+    times = timing.times
+    if times is None:
+        return "cannot say", [timing.unknown]
+    details = []
+    if times.passing.half is None:
+        when = "held, by all that is known"
+        details.append(
+            f"only {times.passing.share:.0%} of such lanes would pass within {_span(times.horizon)} ({looks} looks) "
+            "with nothing changed"
+        )
+    else:
+        when = f"{_after(times.passing.half)} if nothing changed"
+        most = f"four in five {_after(times.passing.most)}" if times.passing.most else "one in five takes longer than "
+        details.append(most if times.passing.most else f"{most}{_span(times.horizon)}")
+    title = METRICS[times.slowest].title
+    if times.harm.half is None:
+        details.append(f"a harm of one margin in {title} would be shown in {times.harm.share:.0%} of such lanes")
+    else:
+        details.append(f"a harm of one margin is shown {_after(times.harm.half)}, {title} being the slowest")
+    return when, details
+
+
+def _after(hours: float) -> str:
+    return f"after {_span(hours)}"
+
+
+def _span(hours: float) -> str:
     if hours < 1:
-        return f"after {math.ceil(hours * 60)} min"
-    return f"after {hours:.0f} h" if hours < 72 else f"after {hours / 24:.1f} days"
+        return f"{math.ceil(hours * 60)} min"
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.1f} days"
 
 
 def _seen(rows: Sequence[Expectation]) -> list[dict[str, Any]]:

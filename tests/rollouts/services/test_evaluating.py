@@ -5,6 +5,8 @@ import pytest
 from rollouts.machine import State
 from rollouts.models import Look, Recommendation
 from rollouts.selectors.replay import replay
+from rollouts.services import deciding, evaluating
+from tests.rollouts.conftest import actor_of, hash_of, sign_all
 
 pytestmark = pytest.mark.django_db
 
@@ -20,3 +22,23 @@ def test_more_energy_on_one_hardware_target_halts_that_lane_and_lets_the_other_p
     assert "Energy per inference" in advice.reason
     assert advice.reverse_plan["destinations"] == [{"release": "4.1.0", "devices": 12}]
     assert replay(advice.evidence).agrees
+
+
+def test_lanes_that_enter_a_stage_one_by_one_divide_what_it_may_spend(quick, cast):
+    """The chance of a false alarm is promised for the whole rollout, whatever the order of promotions."""
+    game = quick()
+    sign_all(game.rollout, cast, game.now)
+    spent = []
+    for target in ("orin-nx-16", "hailo-8"):
+        deciding.promote(
+            game.rollout,
+            by=cast.manager,
+            actor=actor_of(cast.manager),
+            now=game.now,
+            reason="Because.",
+            evidence_hash=hash_of(game.lane(target)),
+            hardware_target=target,
+        )
+        lane = game.lane(target)
+        spent.append(evaluating.look_plan(lane.run, [lane], {target: evaluating.bounds_of(lane, game.now)}))
+    assert [(plan.alpha, plan.stages) for plan in spent] == [(0.025, 1), (0.025, 1)]
