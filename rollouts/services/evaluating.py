@@ -109,10 +109,19 @@ def evaluate(run_id: int, now: datetime) -> Evaluated | None:
 
 
 def _locked(run_id: int) -> bool:
-    """Whether this transaction is the one that may look at the run."""
+    """Whether this transaction is the one that may look at the run.
+
+    The lock is a lease of the connection: of a killed process it ends at once, even in the middle of a query, and of a
+    machine that was lost within half a minute, where the system's own keep-alive would hold it for two hours.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [ADVISORY_LOCK, run_id % 2**31])
-        return cursor.fetchone()[0]
+        cursor.execute(
+            "SELECT set_config('client_connection_check_interval', '2s', true), "
+            "set_config('tcp_keepalives_idle', '15', true), set_config('tcp_keepalives_interval', '5', true), "
+            "set_config('tcp_keepalives_count', '3', true), pg_try_advisory_xact_lock(%s, %s)",
+            [ADVISORY_LOCK, run_id % 2**31],
+        )
+        return cursor.fetchone()[-1]
 
 
 def _interval(run: StageRun, lanes: Sequence[Lane]) -> int:
