@@ -1,10 +1,11 @@
-"""Every list as CSV: the same rows as the JSON answer, all pages of them, streamed."""
+"""Tables as files: every list as CSV with the rows of the JSON answer, all pages of them, and any table as JSON."""
 
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from rest_framework import renderers
@@ -57,6 +58,42 @@ def csv_response(name: str, columns: Sequence[str], rows: Iterable[Mapping[str, 
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
+
+
+def json_response(
+    name: str, rows: Iterable[Any], *, about: Mapping[str, Any] | None = None, rows_name: str = "rows"
+) -> StreamingHttpResponse:
+    """A download of rows as `<name>.json`, streamed: an array, or with `about` an object of that and then the rows."""
+    return StreamingHttpResponse(
+        _json_lines(rows, about, rows_name),
+        content_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{name}.json"'},
+    )
+
+
+def _json_lines(rows: Iterable[Any], about: Mapping[str, Any] | None, rows_name: str) -> Iterator[str]:
+    if about is not None:
+        yield "{" + "".join(f"{_json(key)}: {_json(value)}, " for key, value in about.items()) + f"{_json(rows_name)}: "
+    separator = "[\n"
+    for row in rows:
+        yield separator + _json(row)
+        separator = ",\n"
+    yield ("[]" if separator == "[\n" else "\n]") + ("" if about is None else "}") + "\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
+
+
+def table_response(
+    form: str, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
+) -> StreamingHttpResponse | None:
+    """The rows of a page's table as the file that `format=csv` or `format=json` asks for; None for anything else."""
+    if form == "csv":
+        return csv_response(name, columns, rows)
+    if form == "json":
+        return json_response(name, ({column: row.get(column) for column in columns} for row in rows))
+    return None
 
 
 def in_chunks(queryset: QuerySet) -> Iterator[list]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.http import Http404, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -16,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from fleet.openapi import INVALID, READ
-from fleet.tables import CSVRenderer, csv_response
+from fleet.tables import CSVRenderer, csv_response, json_response
 from telemetry.api.questions import FILTER_PARAMETERS, RANGE_PARAMETERS, parse_question
-from telemetry.selectors.export import TABLES, table_rows
+from telemetry.selectors.export import TABLES, table_columns, table_rows
 
 
 class ExportView(APIView):
@@ -44,24 +42,11 @@ class ExportView(APIView):
         question = parse_question(request.query_params.dict(), now=timezone.now())
         rows = table_rows(table, question.selection, start=question.range.start, end=question.range.end)
         if request.accepted_renderer.format == "csv":
-            first = next(rows, None)
-            return csv_response(table, list(first or ()), _timed(itertools.chain([first] if first else [], rows)))
-        return StreamingHttpResponse(
-            _json_array(rows),
-            content_type="application/json",
-            headers={"Content-Disposition": f'attachment; filename="{table}.json"'},
-        )
+            return csv_response(table, table_columns(table), _timed(rows))
+        return json_response(table, _timed(rows))
 
 
 def _timed(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Rows with times as RFC 3339 text."""
     for row in rows:
         yield {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}
-
-
-def _json_array(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    separator = "[\n"
-    for row in _timed(rows):
-        yield separator + json.dumps(row, ensure_ascii=False)
-        separator = ",\n"
-    yield "[]\n" if separator == "[\n" else "\n]\n"

@@ -18,8 +18,9 @@ from fleet.openapi import INVALID, READ
 from fleet.tables import CSVRenderer, csv_response
 from fleet.timerange import rfc3339
 from telemetry.api.questions import FILTER_PARAMETERS, RANGE_PARAMETERS, parse_question
-from telemetry.selectors.ingest_health import DeviceHealth, IngestHealth, Reason, ingest_health
+from telemetry.selectors.ingest_health import MOST_DEVICES, DeviceHealth, IngestHealth, Reason, ingest_health
 from telemetry.services.folding import catch_up
+from telemetry.store.health import LateAndBad
 
 
 class ReasonSerializer(serializers.Serializer):
@@ -65,6 +66,18 @@ class UndeclaredSerializer(serializers.Serializer):
     devices = serializers.IntegerField()
 
 
+class LateSerializer(serializers.Serializer):
+    """What came late of one release on one hardware target; it is in its own place all the same."""
+
+    workload = serializers.CharField(allow_null=True, help_text="Null of batches that said nothing of what runs")
+    release = serializers.CharField(allow_null=True)
+    hardware_target = serializers.CharField()
+    batches = serializers.IntegerField(help_text="Whose newest record was older than ten minutes when they came")
+    devices = serializers.IntegerField()
+    records = serializers.IntegerField(help_text="Inferences in them")
+    oldest_s = serializers.FloatField(help_text="Age of the newest record of the batch that waited longest")
+
+
 class IngestHealthSerializer(serializers.Serializer):
     """Health of ingest over a range."""
 
@@ -74,9 +87,22 @@ class IngestHealthSerializer(serializers.Serializer):
     completeness = serializers.FloatField(allow_null=True)
     devices_expected = serializers.IntegerField()
     devices_reporting = serializers.IntegerField()
+    rejected = serializers.IntegerField(
+        help_text="Bad records of stored batches; more than `rejections` hold where a device sent more than is kept"
+    )
     rejections = ReasonSerializer(many=True)
+    late_batches = serializers.IntegerField()
+    late_records = serializers.IntegerField()
+    late = LateSerializer(many=True)
+    devices_with_trouble = serializers.IntegerField(help_text="`devices` lists the worst 200, the CSV all of them")
     devices = DeviceHealthSerializer(many=True)
     undeclared = UndeclaredSerializer(many=True)
+
+
+# of the tables as files
+REASON_COLUMNS = (*ReasonSerializer().fields, "remedy")
+DEVICE_COLUMNS = tuple(DeviceHealthSerializer().fields)
+LATE_COLUMNS = tuple(LateSerializer().fields)
 
 
 class IngestHealthView(APIView):
@@ -95,10 +121,11 @@ class IngestHealthView(APIView):
         now = timezone.now()
         question = parse_question(request.query_params.dict(), now=now)
         as_of = catch_up(now)
-        health = ingest_health(question.selection, start=question.range.start, end=question.range.end)
-        if request.accepted_renderer.format == "csv":
-            rows = list(device_rows(health))
-            return csv_response("ingest-health", list(rows[0]) if rows else ["device"], rows)
+        as_table = request.accepted_renderer.format == "csv"
+        limit = None if as_table else MOST_DEVICES
+        health = ingest_health(question.selection, start=question.range.start, end=question.range.end, limit=limit)
+        if as_table:
+            return csv_response("ingest-health", DEVICE_COLUMNS, device_rows(health))
         return Response(
             {
                 "from": rfc3339(question.range.start),
@@ -110,7 +137,12 @@ class IngestHealthView(APIView):
                 "completeness": health.arrived.share,
                 "devices_expected": health.arrived.devices_expected,
                 "devices_reporting": health.arrived.devices_reporting,
+                "rejected": health.rejected,
                 "rejections": [reason_row(reason) for reason in health.reasons],
+                "late_batches": health.late_batches,
+                "late_records": health.late_records,
+                "late": [late_row(row) for row in health.late],
+                "devices_with_trouble": health.troubled,
                 "devices": list(device_rows(health)),
                 "undeclared": [UndeclaredSerializer(one).data for one in health.undeclared],
             }
@@ -123,6 +155,19 @@ def reason_row(reason: Reason) -> dict[str, Any]:
     if reason.sample is not None:
         row["sample"] = {name: value for name, value in asdict(reason.sample).items() if value not in (None, "")}
     return row
+
+
+def late_row(row: LateAndBad) -> dict[str, Any]:
+    """What came late of one release on one hardware target."""
+    return {
+        "workload": row.workload,
+        "release": row.release,
+        "hardware_target": row.hardware_target,
+        "batches": row.batches,
+        "devices": row.devices,
+        "records": row.records,
+        "oldest_s": row.oldest.total_seconds() if row.oldest else 0.0,
+    }
 
 
 def device_rows(health: IngestHealth) -> Iterator[dict[str, Any]]:

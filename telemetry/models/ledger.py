@@ -1,9 +1,17 @@
 """The ledger that makes ingest exactly-once, and what it proves missing or refused."""
 
+from datetime import timedelta
+
 from django.db import models
+from django.db.models import ExpressionWrapper, F, Q
+from django.db.models.lookups import GreaterThan
 
 from fleet.models import Device
 from telemetry.models.contexts import Context
+
+# The newest record of a batch is this old when the batch comes: it waited on the device.
+LATE = timedelta(minutes=10)
+_AGE = ExpressionWrapper(F("received_at") - F("max_time"), models.DurationField())
 
 
 class Batch(models.Model):
@@ -60,6 +68,12 @@ class Batch(models.Model):
                 | models.Q(dropped_windows__gt=0)
                 | models.Q(dropped_events__gt=0),
                 name="batch_with_drops",
+            ),
+            # So is what came late, or could not be taken whole, in a fleet that is well.
+            models.Index(
+                fields=["received_at"],
+                condition=Q(GreaterThan(_AGE, LATE)) | Q(rejected__gt=0),
+                name="batch_late_or_bad",
             ),
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from telemetry.metrics import DEFAULT_QUANTILES, quantile_name
 from telemetry.models import Batch, BatchGap, QuarantinedRecord, ReleaseSpan, RequestReject
 from telemetry.selectors.contexts import selected_contexts
 from telemetry.selectors.selection import Selection
-from telemetry.store.exporting import Rows, export_rows
+from telemetry.store.exporting import Rows, export_rows, row_names
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _CHUNK = 1_000
@@ -103,6 +103,13 @@ def table_rows(name: str, selection: Selection, *, start: datetime, end: datetim
     return _plain_rows(PLAIN_TABLES[name], selection, start, end)
 
 
+def table_columns(name: str) -> list[str]:
+    """The columns of the rows of one of `TABLES`, whether it has any or not."""
+    if name in PLAIN_TABLES:
+        return [_PUBLIC.get(field, field) for field in PLAIN_TABLES[name].fields]
+    return _shown_columns(row_names(SERIES_TABLES[name].table))
+
+
 def _series_rows(table: SeriesTable, selection: Selection, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
     contexts = selected_contexts(selection)
     for device_id in _devices(selection) if table.by_device else [None]:
@@ -133,20 +140,27 @@ def _devices(selection: Selection) -> list[int]:
     return list(devices.order_by("serial").values_list("pk", flat=True))
 
 
+def _shown_columns(names: Sequence[str]) -> list[str]:
+    """The columns that stand for those of a table: quantiles in the place of packed histograms."""
+    shown = [name for name in names if name != "class_counts" and name not in columns.HISTOGRAMS]
+    measures = [name.removesuffix("_hist") for name in columns.HISTOGRAMS if name in names]
+    return shown + [f"{measure}_{quantile_name(p)}" for measure in measures for p in DEFAULT_QUANTILES]
+
+
 def _readable(found: Rows) -> Iterator[dict[str, Any]]:
     """Rows with codes as words, and quantiles in the place of packed histograms."""
     if not found.rows:
         return
     taken = dict(zip(found.names, zip(*found.rows, strict=True), strict=True))
-    taken.pop("class_counts", None)
     for name, words in (("fallback", columns.FALLBACKS), ("outcome", columns.OUTCOMES)):
         if name in taken:
             taken[name] = tuple(words[code] for code in taken[name])
     for name in columns.HISTOGRAMS:
         if name in taken:
             taken |= _quantiles(name, taken.pop(name))
-    for values in zip(*taken.values(), strict=True):
-        yield dict(zip(taken, values, strict=True))
+    shown = _shown_columns(found.names)
+    for values in zip(*(taken[name] for name in shown), strict=True):
+        yield dict(zip(shown, values, strict=True))
 
 
 def _quantiles(name: str, packed: tuple[bytes | None, ...]) -> dict[str, tuple[float | None, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count
@@ -14,13 +14,12 @@ from fleet.models import Device, Release
 from telemetry.models import DeviceLatest, QuarantinedRecord, RequestReject
 from telemetry.selectors.completeness import Completeness, completeness
 from telemetry.selectors.selection import Selection
-from telemetry.store.health import LedgerSums, Rejections, Trouble, Whose
+from telemetry.store.health import LateAndBad, LedgerSums, Rejections, Trouble, Whose
 from telemetry.store.health import device_ledger as stored_ledger
+from telemetry.store.health import late_and_bad as stored_late_and_bad
 from telemetry.store.health import rejection_counts as stored_rejections
 from telemetry.store.health import troubled_devices as stored_trouble
 
-# The newest record of a batch is this old when the batch comes: it waited on the device.
-LATE = timedelta(minutes=10)
 MOST_DEVICES = 200
 
 
@@ -88,23 +87,58 @@ class Undeclared:
 class IngestHealth:
     """A selection over a range: completeness, every reason for a refusal, and devices with trouble, worst first.
 
-    `undeclared` is about what devices run now, whatever the range.
+    Attributes:
+        rejected: bad records of stored batches, by the ledger: more than the reasons' counts where a device sent more
+            than is kept of it.
+        late: what came late, by release and hardware target.
+        troubled: devices with trouble in all, of which `devices` may hold the worst only.
+        undeclared: about what devices run now, whatever the range.
     """
 
     arrived: Completeness
     reasons: list[Reason]
+    rejected: int
+    late: list[LateAndBad]
     devices: list[DeviceHealth]
+    troubled: int
     undeclared: list[Undeclared]
 
+    @property
+    def late_batches(self) -> int:
+        """Batches whose newest record was older than ten minutes when they came."""
+        return sum(row.batches for row in self.late)
 
-def ingest_health(selection: Selection, *, start: datetime, end: datetime, limit: int = MOST_DEVICES) -> IngestHealth:
-    """Health of a selection over [start, end); named devices are listed even where nothing is wrong with them."""
+    @property
+    def late_records(self) -> int:
+        """Inferences in them."""
+        return sum(row.records for row in self.late)
+
+
+def ingest_health(
+    selection: Selection, *, start: datetime, end: datetime, limit: int | None = MOST_DEVICES
+) -> IngestHealth:
+    """Health of a selection over [start, end); named devices are listed even where nothing is wrong with them.
+
+    Args:
+        limit: of devices that are listed; None for all.
+    """
     whose = Whose(selection.device_ids, selection.hardware_target_ids, selection.region_ids)
+    ledger = [row for row in stored_late_and_bad(whose, start, end) if _is_selected(selection, row)]
+    devices, troubled = _devices(selection, whose, start, end, limit)
     return IngestHealth(
         arrived=completeness(selection, start=start, end=end),
         reasons=[_with_sample(found) for found in stored_rejections(whose, start, end)],
-        devices=_devices(selection, whose, start, end, limit),
+        rejected=sum(row.rejected for row in ledger),
+        late=[row for row in ledger if row.batches],
+        devices=devices,
+        troubled=troubled,
         undeclared=_undeclared(selection),
+    )
+
+
+def _is_selected(selection: Selection, row: LateAndBad) -> bool:
+    return (selection.workload_id is None or row.workload_id == selection.workload_id) and (
+        selection.release_ids is None or row.release_id in selection.release_ids
     )
 
 
@@ -122,13 +156,15 @@ def _undeclared(selection: Selection) -> list[Undeclared]:
     return found + [Undeclared(*key, n) for key, n in parts.items()]
 
 
-def _devices(selection: Selection, whose: Whose, start: datetime, end: datetime, limit: int) -> list[DeviceHealth]:
-    troubles = {row.device_id: row for row in stored_trouble(whose, start, end, limit=limit)}
-    wanted = list(troubles)
-    if selection.device_ids is not None:
-        wanted += [pk for pk in selection.device_ids if pk not in troubles][: max(limit - len(wanted), 0)]
+def _devices(
+    selection: Selection, whose: Whose, start: datetime, end: datetime, limit: int | None
+) -> tuple[list[DeviceHealth], int]:
+    """The devices to list, and how many have trouble."""
+    found, troubled = stored_trouble(whose, start, end, limit=limit)
+    troubles = {row.device_id: row for row in found}
+    wanted = [*troubles, *(pk for pk in selection.device_ids or () if pk not in troubles)][:limit]
     devices = Device.objects.select_related("hardware_target", "region").in_bulk(wanted)
-    ledgers = stored_ledger(wanted, start, end, late=LATE)
+    ledgers = stored_ledger(wanted, start, end)
     seen = {
         row["device"]: row
         for row in DeviceLatest.objects.filter(device__in=wanted)
@@ -144,7 +180,7 @@ def _devices(selection: Selection, whose: Whose, start: datetime, end: datetime,
             clock_skew_ms=seen.get(pk, {}).get("clock_skew_ms"),
         )
         for pk in wanted
-    ]
+    ], troubled
 
 
 def _with_sample(found: Rejections) -> Reason:

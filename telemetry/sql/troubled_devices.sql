@@ -21,7 +21,7 @@ WITH found AS (
   GROUP BY device_id
 )
 SELECT device.id, device.serial, sum(rejected)::int8, sum(refused)::int8, sum(throttled)::int8, sum(missing)::int8,
-  sum(dropped)::int8
+  sum(dropped)::int8, count(*) OVER () AS devices
 FROM found
 JOIN fleet_device device ON device.id = found.device_id
 WHERE {filter}

@@ -50,6 +50,22 @@ def time_column(table: str) -> str:
     return columns.TABLES[table][0].name
 
 
+def row_names(table: str) -> tuple[str, ...]:
+    """The public names of a table's columns."""
+    return tuple(name for name, _ in _columns(table))
+
+
+def _columns(table: str) -> list[tuple[str, sql.Composable]]:
+    """The public names of a table's columns, and what gives each."""
+    chosen: list[tuple[str, sql.Composable]] = []
+    for column in columns.TABLES[table]:
+        if column.name in _PUBLIC:
+            chosen += [(name, sql.SQL(expression)) for name, expression in _PUBLIC[column.name]]
+        else:
+            chosen.append((column.name, sql.Identifier("source", column.name)))
+    return chosen
+
+
 def export_rows(
     table: str,
     start: datetime,
@@ -65,14 +81,8 @@ def export_rows(
     Args:
         device_id: the device, for tables by device; the other places are for tables by cohort.
     """
-    layout = columns.TABLES[table]
-    present = set(columns.names(layout))
-    chosen: list[tuple[str, sql.Composable]] = []
-    for column in layout:
-        if column.name in _PUBLIC:
-            chosen += [(name, sql.SQL(expression)) for name, expression in _PUBLIC[column.name]]
-        else:
-            chosen.append((column.name, sql.Identifier("source", column.name)))
+    present = set(columns.names(columns.TABLES[table]))
+    chosen = _columns(table)
     joins = [_DEVICE] if "device_id" in present else []
     joins.append(_PLACES.format(place="device" if "device_id" in present else "source"))
     joins += [_CONTEXT] if "context_id" in present else []

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from psycopg import sql
 
+from telemetry.models.ledger import LATE
 from telemetry.store.connection import execute, query, reading
 
 
@@ -42,11 +43,34 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class LateAndBad:
+    """What came late, and what was not taken, of one release on one hardware target.
+
+    Attributes:
+        workload_id, release_id, workload, release: None of batches that said nothing of what runs.
+        batches, devices, records: late ones; the records are inferences.
+        oldest: age of the newest record of the batch that waited longest; None where none was late.
+        rejected: bad records in all batches that were stored.
+    """
+
+    workload_id: int | None
+    release_id: int | None
+    workload: str | None
+    release: str | None
+    hardware_target: str
+    batches: int
+    devices: int
+    records: int
+    oldest: timedelta | None
+    rejected: int
+
+
+@dataclass(frozen=True)
 class LedgerSums:
     """What the ledger says of a device in a range.
 
     Attributes:
-        late: batches whose newest record was older than the limit when they came.
+        late: batches whose newest record was older than `LATE` when they came.
         unsynced: batches sent with a clock that was not synchronised.
         clock_offset_ms: largest correction applied to the device's times.
     """
@@ -99,24 +123,27 @@ def rejection_counts(whose: Whose, start: datetime, end: datetime) -> list[Rejec
         return [Rejections(*row) for row in execute(cursor, statement, {**parameters, "start": start, "end": end})]
 
 
-def troubled_devices(whose: Whose, start: datetime, end: datetime, *, limit: int) -> list[Trouble]:
-    """Devices with something wrong in [start, end), worst first."""
+def troubled_devices(whose: Whose, start: datetime, end: datetime, *, limit: int | None) -> tuple[list[Trouble], int]:
+    """Devices with something wrong in [start, end), worst first, and how many there are beyond the limit too."""
     condition, parameters = whose.condition()
     statement = query("troubled_devices").format(filter=condition)
     with reading() as cursor:
         rows = execute(cursor, statement, {**parameters, "start": start, "end": end, "limit": limit})
-    return [Trouble(*row) for row in rows]
+    return [Trouble(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
 
-def device_ledger(
-    device_ids: Sequence[int], start: datetime, end: datetime, *, late: timedelta
-) -> dict[int, LedgerSums]:
-    """What the ledger says of devices, by time of receipt in [start, end); devices that sent nothing are left out.
+def late_and_bad(whose: Whose, start: datetime, end: datetime) -> list[LateAndBad]:
+    """What was received in [start, end) late or was not taken whole, by release and hardware target."""
+    condition, parameters = whose.condition()
+    # as a literal: only so the planner sees that the index has the same condition
+    statement = query("late_and_bad").format(filter=condition, late=sql.Literal(LATE))
+    with reading() as cursor:
+        return [LateAndBad(*row) for row in execute(cursor, statement, {**parameters, "start": start, "end": end})]
 
-    Args:
-        late: from this age on, the newest record of a batch makes it a late one.
-    """
-    parameters = {"device_ids": list(device_ids), "start": start, "end": end, "late": late}
+
+def device_ledger(device_ids: Sequence[int], start: datetime, end: datetime) -> dict[int, LedgerSums]:
+    """What the ledger says of devices, by time of receipt in [start, end); devices that sent nothing are left out."""
+    parameters = {"device_ids": list(device_ids), "start": start, "end": end, "late": LATE}
     with reading() as cursor:
         rows = execute(cursor, query("device_ledger"), parameters)
     return {row[0]: LedgerSums(*row) for row in rows}

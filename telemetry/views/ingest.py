@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.core.serializers.json import DjangoJSONEncoder
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from fleet import page
 from fleet.exceptions import InvalidInput
-from fleet.tables import csv_response
-from telemetry.api.ingest_health import device_rows, reason_row
+from fleet.status import words_of_seconds
+from fleet.tables import table_response
+from telemetry.api.ingest_health import (
+    DEVICE_COLUMNS,
+    LATE_COLUMNS,
+    REASON_COLUMNS,
+    device_rows,
+    late_row,
+    reason_row,
+)
 from telemetry.reasons import remedy_of
-from telemetry.selectors.ingest_health import IngestHealth, Reason, ingest_health
+from telemetry.selectors.ingest_health import MOST_DEVICES, IngestHealth, Reason, ingest_health
 from telemetry.views.question import Question
 
 
@@ -33,17 +39,20 @@ def ingest(request: HttpRequest) -> HttpResponseBase:
         question = Question.of(params, now=moment)
     except InvalidInput as refusal:
         return render(request, "telemetry/ingest.html", {**state, "refusal": refusal.detail}, status=422)
-    health = ingest_health(question.selection, start=state["range"].start, end=state["range"].end)
-    rows = list(device_rows(health))
-    if request.GET.get("format") in ("csv", "json"):
-        return _file(request.GET, rows, health)
+    form = request.GET.get("format", "")
+    # a file holds all devices with trouble, the page the worst
+    limit = None if form in ("csv", "json") else MOST_DEVICES
+    health = ingest_health(question.selection, start=state["range"].start, end=state["range"].end, limit=limit)
+    if file := _file(request.GET.get("table", ""), form, health):
+        return file
     return render(
         request,
         "telemetry/ingest.html",
         {
             **state,
             "health": health,
-            "devices": rows,
+            "devices": list(device_rows(health)),
+            "late": [(row, words_of_seconds(row.oldest.total_seconds())) for row in health.late if row.oldest],
             "reasons": [_reason(reason) for reason in health.reasons],
             "device": params.get("device", ""),
             "question": question,
@@ -52,16 +61,14 @@ def ingest(request: HttpRequest) -> HttpResponseBase:
     )
 
 
-def _file(wanted: Mapping[str, str], devices: list[dict[str, Any]], health: IngestHealth) -> HttpResponseBase:
-    """One of the page's two tables as a file: `table=reasons`, or else the devices."""
-    name, rows = "ingest-health", devices
-    if wanted.get("table") == "reasons":
-        name = "ingest-reasons"
+def _file(table: str, form: str, health: IngestHealth) -> HttpResponseBase | None:
+    """One of the page's tables as the file that is asked for: `reasons`, `late`, or else the devices."""
+    if table == "reasons":
         rows = [{**reason_row(one), "remedy": remedy_of(one.status, one.code)} for one in health.reasons]
-    if wanted["format"] == "csv":
-        return csv_response(name, list(rows[0]) if rows else ["device"], rows)
-    disposition = {"Content-Disposition": f'attachment; filename="{name}.json"'}
-    return JsonResponse(rows, safe=False, encoder=DjangoJSONEncoder, headers=disposition)
+        return table_response(form, "ingest-reasons", REASON_COLUMNS, rows)
+    if table == "late":
+        return table_response(form, "ingest-late", LATE_COLUMNS, map(late_row, health.late))
+    return table_response(form, "ingest-health", DEVICE_COLUMNS, device_rows(health))
 
 
 def _reason(reason: Reason) -> dict[str, Any]:
@@ -85,7 +92,8 @@ def _in_words(health: IngestHealth) -> list[str]:
     if arrived.received == 0 and not health.reasons:
         return ["Nothing was received in this range, and nothing was refused: no device sent anything."]
     refused = sum(reason.count for reason in health.reasons if reason.status)
-    rejected = sum(reason.count for reason in health.reasons if not reason.status)
+    # the ledger counts all of them, the quarantine keeps no more than its bounds allow
+    rejected = max(health.rejected, sum(reason.count for reason in health.reasons if not reason.status))
     losses = [
         (arrived.missing, f"about {arrived.missing:,.0f} inferences are in batches that never came"),
         (arrived.dropped, f"devices say that they dropped {arrived.dropped:,.0f} inferences"),
@@ -96,9 +104,14 @@ def _in_words(health: IngestHealth) -> list[str]:
     silent = arrived.devices_expected - arrived.devices_reporting
     if silent > 0:
         words.append(f"{silent} of {arrived.devices_expected} expected devices sent nothing")
-    return [f"{word[0].upper()}{word[1:]}." for word in words] or [
-        "Everything that devices are known to have measured has arrived."
-    ]
+    words = words or ["everything that devices are known to have measured has arrived"]
+    if health.late_batches:
+        how = "batch" if health.late_batches == 1 else "batches"
+        words.append(
+            f"{health.late_records:,} inferences came late, in {health.late_batches:,} {how}; they are in their own "
+            "place all the same"
+        )
+    return [f"{word[0].upper()}{word[1:]}." for word in words]
 
 
 def _were(noun: str, count: int) -> str:

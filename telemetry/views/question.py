@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -23,7 +23,7 @@ from fleet.exceptions import InvalidInput
 from fleet.models import HardwareTarget, Workload
 from fleet.problems import problem_response
 from fleet.selectors.budgets import current_budget
-from fleet.tables import csv_response
+from fleet.tables import csv_response, json_response
 from fleet.timerange import TimeRange
 from telemetry.charts import Chart, Empty, Footing, Marker
 from telemetry.charts.figure import SERIES
@@ -167,7 +167,7 @@ def figure(name: str, *, default: str = timerange.DEFAULT) -> Callable[[Callable
     return decorate
 
 
-def answer(chart: Chart, name: str, form: str) -> HttpResponse:
+def answer(chart: Chart, name: str, form: str) -> HttpResponseBase:
     """A chart as its page wants it, or its table as a file."""
     plain = chart.to_dict()
     table = plain["table"]
@@ -176,8 +176,7 @@ def answer(chart: Chart, name: str, form: str) -> HttpResponse:
             name, table["columns"], (dict(zip(table["columns"], row, strict=True)) for row in table["rows"])
         )
     if form == "json":
-        document = {"name": name, **table, **plain["foot"]}
-        return JsonResponse(document, headers={"Content-Disposition": f'attachment; filename="{name}.json"'})
+        return json_response(name, table["rows"], about={"name": name, **plain["foot"], "columns": table["columns"]})
     return JsonResponse(plain, headers={"Cache-Control": "private, no-store"})
 
 

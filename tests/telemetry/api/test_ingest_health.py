@@ -6,9 +6,15 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.db.models import F
+from psycopg import sql
 
 from telemetry.models import Batch, BatchGap, DeviceLatest, QuarantinedRecord, ReleaseSpan, RequestReject
+from telemetry.models.ledger import LATE
 from telemetry.selectors.ingest_health import readable
+from telemetry.store.connection import query
+from telemetry.store.health import Whose
 from tests.telemetry.envelopes import envelope
 from tests.telemetry.records import draw_records, make_context, store_batch
 
@@ -130,6 +136,54 @@ def test_completeness_and_reporting_stand_beside_the_reasons(client, trouble, no
     assert (answer["received"], answer["dropped"], answer["missing"]) == (40, 4.0, 60.0)
     assert answer["completeness"] == pytest.approx(40 / 104)
     assert (answer["devices_expected"], answer["devices_reporting"]) == (2, 2)
+
+
+@pytest.mark.django_db
+def test_what_came_late_is_told_in_total_and_by_release_and_hardware(client, trouble, now):
+    waited = 90 * 60.0
+    late = {"workload": "lane-assist", "release": "4.1.0", "batches": 1, "devices": 1, "records": 20}
+    rows = [{**late, "hardware_target": name, "oldest_s": waited} for name in ("hailo-8", "orin-nx-16")]
+    answer = asked(client, now).json()
+    assert answer["late"] == rows
+    assert (answer["late_batches"], answer["late_records"]) == (2, 40)
+    assert asked(client, now, hardware_target="hailo-8").json()["late"] == rows[:1]
+    other = asked(client, now, workload="lane-assist", release="4.2.0").json()
+    assert (other["late_batches"], other["rejected"]) == (0, 0)
+    # what was measured minutes ago is not late
+    Batch.objects.update(max_time=F("received_at") - timedelta(minutes=9))
+    assert asked(client, now).json()["late"] == []
+
+
+@pytest.mark.django_db
+def test_the_total_of_bad_records_is_the_ledgers_where_more_came_than_is_kept(
+    client, browser_client, cast, trouble, now
+):
+    Batch.objects.filter(device__serial="cam-bad").update(rejected=70_000)
+    assert asked(client, now).json()["rejected"] == 70_000
+    page = asked(browser_client(cast.engineer), now, path="/ingest/").content.decode()
+    assert "70,000 records were refused one by one" in page
+    assert "40 inferences came late, in 2 batches;" in page
+
+
+@pytest.mark.django_db
+def test_devices_beyond_those_listed_are_counted_and_stand_in_the_file(client, trouble, now, monkeypatch):
+    RequestReject.objects.create(device=trouble[0], at=now - HOUR, status=413, code="too_large")
+    monkeypatch.setattr("telemetry.api.ingest_health.MOST_DEVICES", 1)
+    answer = asked(client, now).json()
+    assert ([row["device"] for row in answer["devices"]], answer["devices_with_trouble"]) == (["cam-bad"], 2)
+    table = b"".join(asked(client, now, path="/api/v1/ingest-health.csv").streaming_content).decode()
+    assert [row["device"] for row in csv.DictReader(io.StringIO(table))] == ["cam-bad", "cam-good"]
+
+
+@pytest.mark.django_db
+def test_the_totals_are_read_from_a_small_index(trouble, now):
+    condition, parameters = Whose().condition()
+    statement = query("late_and_bad").format(filter=condition, late=sql.Literal(LATE))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        text = statement.as_string(connection.connection)
+        cursor.execute(f"EXPLAIN {text}", {**parameters, "start": now - HOUR, "end": now})
+        assert "batch_late_or_bad" in "\n".join(line for (line,) in cursor.fetchall())
 
 
 @pytest.mark.django_db
