@@ -1,6 +1,6 @@
 """The fleet-wide drift board: every metric of every release on every hardware target, tested device by device."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,9 +29,8 @@ from drift.services.findings import (
     worst_per_quantity,
 )
 from drift.stats.false_discovery import benjamini_hochberg
-from drift.stats.metrics import METRICS, Kind, Metric
-from drift.stats.paired import MINIMUM_DEVICES, PairedChange, paired_change
-from drift.stats.proportions import share_error_floor
+from drift.stats.metrics import METRICS, Metric
+from drift.stats.paired import MINIMUM_DEVICES, PairedChange, counting_floor, paired_change
 from drift.stats.summaries import metric_values
 from telemetry.models import ReleaseSpan
 from telemetry.selectors import summaries
@@ -96,7 +95,14 @@ def compute_cell(cell: EvaluationCell) -> list[Finding]:
         _finding(
             cell,
             metric,
-            _change(metric, before, after),
+            paired_change(
+                before[metric.name],
+                after[metric.name],
+                harm=metric.harm,
+                error_floor=counting_floor(
+                    metric, before[metric.name], after[metric.name], before["count"], after["count"]
+                ),
+            ),
             margins[metric.name],
             reporting=reporting,
             devices=len(device_ids),
@@ -105,21 +111,6 @@ def compute_cell(cell: EvaluationCell) -> list[Finding]:
     ]
     keep_findings(cell, findings, devices=len(device_ids))
     return findings
-
-
-def _change(
-    metric: Metric, before: Mapping[str, NDArray[np.float64]], after: Mapping[str, NDArray[np.float64]]
-) -> PairedChange:
-    """The paired change of one metric; a share's error is at least what its number of inferences leaves open."""
-    pre, post = before[metric.name], after[metric.name]
-    floor = 0.0
-    if metric.kind is Kind.SHARE and (both := np.isfinite(pre) & np.isfinite(post)).any():
-        floor = share_error_floor(
-            np.concatenate([pre[both], post[both]]),
-            np.concatenate([before["count"][both], after["count"][both]]),
-            np.repeat([False, True], both.sum()),
-        )
-    return paired_change(pre, post, harm=metric.harm, error_floor=floor)
 
 
 def _values(

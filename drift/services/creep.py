@@ -1,13 +1,11 @@
 """Creep: what the releases since the anchor took together, though each step stayed within its margin."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from django.db import transaction
 from django.db.models import Min
-from numpy.typing import NDArray
 
 from drift.models import Alarm, CreepAnchor, Evaluation, EvaluationCell, Finding
 from drift.periods import device_period
@@ -25,10 +23,10 @@ from drift.services.findings import (
     worst_per_quantity,
 )
 from drift.services.watching import DAY, adoption, midnight, speakers
-from drift.stats.creep import Creep, Step, creep
+from drift.stats.creep import Creep, Step, creep, measure_step
 from drift.stats.metrics import METRICS, Metric
-from drift.stats.paired import MINIMUM_DEVICES, paired_step
-from drift.stats.summaries import metric_values
+from drift.stats.paired import MINIMUM_DEVICES, counting_floor
+from drift.stats.summaries import DevicePeriod, metric_values
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput
 from fleet.models import Release, User, Workload
@@ -114,13 +112,12 @@ def _first_runs(cell: EvaluationCell, as_of: datetime) -> list[tuple[int, dateti
 
 @dataclass(frozen=True)
 class MeasuredStep:
-    """One release against the one before on the devices that ran both: {metric: (theta toward harm, SE)}, or None."""
+    """One release against the one before on the devices that ran both, metric by metric; None where too few have it."""
 
     old: Release
     new: Release
     devices: int
-    control: int
-    thetas: dict[str, tuple[float, float, int] | None]
+    steps: dict[str, Step | None]
 
 
 def _step(cell: EvaluationCell, old: Release, new: Release, as_of: datetime) -> MeasuredStep:
@@ -131,7 +128,7 @@ def _step(cell: EvaluationCell, old: Release, new: Release, as_of: datetime) -> 
     )
     moved = speakers([device for device in after if device in before and before[device][0] < after[device][0]])
     if not moved:
-        return MeasuredStep(old, new, 0, 0, dict.fromkeys(METRIC_NAMES))
+        return MeasuredStep(old, new, 0, dict.fromkeys(METRIC_NAMES))
     updates = sorted(after[device][0] for device in moved)
     start = midnight(updates[0]) - STEP_DAYS * DAY
     end = min(midnight(updates[-1]) + (STEP_DAYS + 1) * DAY, as_of)
@@ -144,25 +141,29 @@ def _step(cell: EvaluationCell, old: Release, new: Release, as_of: datetime) -> 
         ]
     )
 
-    def read(devices: list[int], release: Release, since: datetime, until: datetime) -> dict[str, NDArray[np.float64]]:
-        period = device_period(
+    def read(devices: list[int], release: Release, since: datetime, until: datetime) -> DevicePeriod:
+        return device_period(
             summaries.device_summaries(
                 devices, workload_id=cell.workload_id, release_ids=(release.pk,), start=since, end=until
             )
         )
-        return {name: metric_values(period, name) for name in METRIC_NAMES}
 
-    pre, post = read(moved, old, start, end), read(moved, new, start, end)
-    meanwhile = (
-        (read(stayed, old, start, midnight(updates[0])), read(stayed, old, midnight(updates[-1]) + DAY, end))
-        if len(stayed) >= MINIMUM_DEVICES and end > midnight(updates[-1]) + DAY
-        else None
-    )
-    thetas = {}
+    spans = [(read(moved, old, start, end), read(moved, new, start, end))]
+    if len(stayed) >= MINIMUM_DEVICES and end > midnight(updates[-1]) + DAY:
+        spans.append(
+            (read(stayed, old, start, midnight(updates[0])), read(stayed, old, midnight(updates[-1]) + DAY, end))
+        )
+    steps = {}
     for name in METRIC_NAMES:
-        control = meanwhile[1][name] - meanwhile[0][name] if meanwhile else None
-        thetas[name] = paired_step(post[name] - pre[name], control, harm=METRICS[name].harm)
-    return MeasuredStep(old, new, len(moved), len(stayed) if meanwhile else 0, thetas)
+        metric = METRICS[name]
+        values = [[metric_values(period, metric) for period in periods] for periods in spans]
+        arms = [
+            dict(zip(devices, (after - before).tolist(), strict=True))
+            for devices, (before, after) in zip((moved, stayed), values, strict=False)
+        ]
+        floor = counting_floor(metric, *values[0], *(period.count for period in spans[0]))
+        steps[name] = measure_step(new.version, *arms, harm=metric.harm, error_floor=floor)
+    return MeasuredStep(old, new, len(moved), steps)
 
 
 def _finding(
@@ -174,19 +175,20 @@ def _finding(
     rows: list[dict[str, Any]] = []
     known: list[Step] = []
     for step in steps:
-        measured = step.thetas[metric.name]
-        rows.append(
-            {
-                "release": step.new.version,
-                "against": step.old.version,
-                "devices": measured[2] if measured else 0,
-                "control": step.control,
-                "effect": effect(measured[0]) if measured else None,
-                "standard_error": measured[1] if measured else None,
-            }
-        )
+        measured = step.steps[metric.name]
+        row = {
+            "release": step.new.version,
+            "against": step.old.version,
+            "devices": measured.n if measured else 0,
+            "control": measured.control if measured else 0,
+            "effect": effect(measured.theta) if measured else None,
+            "standard_error": measured.standard_error if measured else None,
+        }
         if measured:
-            known.append(Step(step.new.version, measured[0], measured[1]))
+            known.append(measured)
+        # beyond the first gap there is no sum
+        so_far = creep(known) if len(known) == len(rows) + 1 else None
+        rows.append(row | {"sum": _sum(metric, so_far) if so_far else None})
     summed = creep(known) if len(known) == len(steps) else None
     found = new_finding(
         cell,
@@ -196,7 +198,7 @@ def _finding(
             "anchor": chain[0].version if chain else None,
             **margin.to_detail(),
             "steps": rows,
-            "largest": asdict(summed.largest) if summed else None,
+            "largest": summed.largest.release if summed else None,
             "caveat": CAVEAT if any(row["control"] == 0 for row in rows) else "",
         },
     )
@@ -205,7 +207,7 @@ def _finding(
         found.reason = "This is the anchor: no release since it to sum up."
         return found
     if summed is None:
-        missing = next(row for row, step in zip(rows, steps, strict=True) if step.thetas[metric.name] is None)
+        missing = next(row for row in rows if row["effect"] is None)
         found.reason = (
             f"The step from {missing['against']} to {missing['release']} was not measured: at least {MINIMUM_DEVICES} "
             f"devices must have {metric.title.lower()} on both. A gap is not bridged by zero."
@@ -213,11 +215,15 @@ def _finding(
         return found
     found.n_treated = min(row["devices"] for row in rows)
     found.standard_error = summed.standard_error
-    found.effect = effect(summed.theta)
-    ends = sorted((metric.harm * summed.lower, metric.harm * summed.upper))
-    found.lower, found.upper = (metric.to_effect(end) for end in ends)
+    found.effect, found.lower, found.upper = _sum(metric, summed)
     found.verdict, found.reason = settle(metric, summed, margin.value, chain[0].version, len(steps))
     return found
+
+
+def _sum(metric: Metric, summed: Creep) -> list[float]:
+    """Effect, lower and upper end of a sum in the metric's direction, in effect units."""
+    ends = sorted((metric.harm * summed.lower, metric.harm * summed.upper))
+    return [metric.to_effect(theta) for theta in (metric.harm * summed.theta, *ends)]
 
 
 def settle(metric: Metric, summed: Creep, margin: float, anchor: str, steps: int) -> tuple[str, str]:

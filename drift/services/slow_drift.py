@@ -299,6 +299,7 @@ def _describe(finding: Finding, run: Cusum, episode: Episode, metric: Metric, ma
         "path": [float(level) for level in run.path],
         "limit": run.limit if np.isfinite(run.limit) else None,
         "correlation": run.correlation,
+        "cautious_correlation": run.cautious_correlation,
         "started_at": started.isoformat() if started else None,
         "crossed_at": crossed.isoformat() if crossed else None,
     }

@@ -17,6 +17,11 @@ CAVEAT = "cannot separate environment from model"
 MINIMUM_BASELINE_DAYS = 7
 REFERENCE = 0.5
 """Drift per day, in standard deviations, that is not accumulated (k of the tabular CUSUM, Page 1954)."""
+CORRELATION_ERRORS = 2.0
+"""Standard errors by which the correlation that limits are made for lies above its estimate."""
+HIGHEST_CORRELATION = 0.95
+SIMULATIONS = 4_000
+"""Paths behind a limit: at a tail of 0.7 % some thirty lie beyond it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,9 @@ class Cusum:
     baseline_mean: float
     baseline_deviation: float
     correlation: float
+    """Of one day with the next, as the baseline shows it."""
+    cautious_correlation: float
+    """As high as it may be, see `correlation_bound`: the limit and the interval are made for this one."""
     change: Floats
     """The fleet's mean change per day, baseline days first, in the direction of the values; NaN without any device."""
     caveat: str = CAVEAT
@@ -56,14 +64,33 @@ def daily_changes(values: Floats, baseline_days: int) -> Floats:
 
 
 def lag_one_correlation(series: Floats) -> float:
-    """Lag-one autocorrelation with Kendall's (1954) correction for short series, r + (1 + 3r) / n, within [0, 0.95]."""
+    """Lag-one autocorrelation with Kendall's (1954) correction for short series, r + (1 + 3r) / n, within [0, 0.95].
+
+    0 for fewer than three days or days without variance. A missing day is passed over: its neighbours then count as
+    following one another, which makes the estimate a little lower.
+    """
     series = series[np.isfinite(series)]
     centred = series - series.mean() if len(series) else series
     square = float((centred**2).sum())
     if len(series) < 3 or square <= 0.0:
         return 0.0
     r = float((centred[1:] * centred[:-1]).sum()) / square
-    return float(np.clip(r + (1.0 + 3.0 * r) / len(series), 0.0, 0.95))
+    return float(np.clip(r + (1.0 + 3.0 * r) / len(series), 0.0, HIGHEST_CORRELATION))
+
+
+def correlation_bound(correlation: float, days: int, *, errors: float = CORRELATION_ERRORS) -> float:
+    """How high a correlation estimated from so many days may be: tanh(atanh r + errors / sqrt(days - 3)), at most 0.95.
+
+    The standard error is that of Fisher's z (Metron 1, 1921). Two weeks say little about a correlation: limits made for
+    the estimate itself were crossed by 5 % of drift-free series where 0.7 % was promised (correlation 0.6, 14 baseline
+    and 90 watched days); made for two standard errors more they hold up to a correlation of 0.6
+    (`python -m benchmarks.watching`).
+    """
+    if days <= 3:
+        return HIGHEST_CORRELATION
+    # full correlation has no z
+    z = math.atanh(min(correlation, HIGHEST_CORRELATION)) + errors / math.sqrt(days - 3)
+    return min(math.tanh(z), HIGHEST_CORRELATION)
 
 
 def cusum_path(standardised: Floats, *, reference: float = REFERENCE) -> Floats:
@@ -84,7 +111,7 @@ def simulated_limit(
     *,
     alpha: float,
     rng: np.random.Generator,
-    simulations: int = 4000,
+    simulations: int = SIMULATIONS,
     reference: float = REFERENCE,
 ) -> float:
     """The limit that a drift-free fleet exceeds within `monitored_days` with probability alpha.
@@ -144,19 +171,20 @@ def run_cusum(
     mean = float(known.mean()) if len(known) else math.nan
     deviation = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     correlation = lag_one_correlation(base)
+    cautious = correlation_bound(correlation, len(known))
     scale = float(np.abs(known).max()) if len(known) else 0.0
     if len(known) < MINIMUM_BASELINE_DAYS or deviation <= 1e-12 * max(scale, 1e-300):
-        return Cusum(np.zeros(len(future)), math.inf, None, None, mean, deviation, correlation, daily)
+        return Cusum(np.zeros(len(future)), math.inf, None, None, mean, deviation, correlation, cautious, daily)
     path = cusum_path((future - mean) / deviation, reference=reference)
     days = len(future) if horizon is None else horizon
-    limit = simulated_limit(len(known), days, correlation, alpha=alpha, rng=rng, reference=reference)
+    limit = simulated_limit(len(known), days, cautious, alpha=alpha, rng=rng, reference=reference)
     above = np.flatnonzero(path > limit)
     alarm = int(above[0]) if len(above) else None
     started = None
     if alarm is not None:
         zeros = np.flatnonzero(path[: alarm + 1] == 0.0)
         started = int(zeros[-1]) + 1 if len(zeros) else 0
-    return Cusum(path, limit, alarm, started, mean, deviation, correlation, daily)
+    return Cusum(path, limit, alarm, started, mean, deviation, correlation, cautious, daily)
 
 
 @dataclass(frozen=True)
@@ -173,18 +201,22 @@ class Shift:
 def shift(run: Cusum, baseline_days: int, recent_days: int, *, confidence: float = 0.95) -> Shift:
     """The mean of the last `recent_days` less the baseline's, from the spread of the baseline's days.
 
-    SE = s sqrt((1 + r) / (1 - r) (1/n + 1/m)), the variance of a mean of a first-order autoregression (Bartlett 1946),
-    with a t interval on baseline days - 1 degrees of freedom. Days are the unit, so weather that all devices share is
-    in the interval; what else the weather did is not taken off.
+    The days are a first-order autoregression with correlation r = `run.cautious_correlation`: R_ij = r^|i - j|. With
+    weights w (1/m on the m recent days, -1/n on the n of the baseline) SE = s sqrt(w'Rw / b), where b = (n - 1'R1/n) /
+    (n - 1) over the baseline is how much its variance s^2 falls short when days resemble each other; a t interval on
+    n - 1 degrees of freedom. Days are the unit, so weather that all devices share is in the interval; what else the
+    weather did is not taken off.
     """
-    recent = run.change[baseline_days:][-recent_days:]
-    recent = recent[np.isfinite(recent)]
-    base = run.change[:baseline_days]
-    base = base[np.isfinite(base)]
-    if len(recent) == 0 or len(base) < 2:
-        return Shift(math.nan, math.nan, math.nan, math.nan, len(recent))
-    mean = float(recent.mean() - base.mean())
-    inflation = (1.0 + run.correlation) / (1.0 - run.correlation)
-    error = float(base.std(ddof=1)) * math.sqrt(inflation * (1.0 / len(recent) + 1.0 / len(base)))
-    half = float(stats.t.ppf(0.5 + confidence / 2.0, len(base) - 1)) * error
-    return Shift(mean, mean - half, mean + half, error, len(recent))
+    days = np.flatnonzero(np.isfinite(run.change))
+    base, recent = days[days < baseline_days], days[days >= max(baseline_days, len(run.change) - recent_days)]
+    n, m = len(base), len(recent)
+    if m == 0 or n < 2:
+        return Shift(math.nan, math.nan, math.nan, math.nan, m)
+    mean = float(run.change[recent].mean() - run.change[base].mean())
+    both = np.concatenate([base, recent])
+    alike = run.cautious_correlation ** np.abs(both[:, None] - both[None, :])
+    weights = np.concatenate([np.full(n, -1.0 / n), np.full(m, 1.0 / m)])
+    shortfall = (n - float(alike[:n, :n].sum()) / n) / (n - 1)
+    error = float(run.change[base].std(ddof=1)) * math.sqrt(float(weights @ alike @ weights) / shortfall)
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, n - 1)) * error
+    return Shift(mean, mean - half, mean + half, error, m)

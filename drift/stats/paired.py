@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from drift.stats.metrics import Kind, Metric
+from drift.stats.proportions import share_error_floor
+
 MINIMUM_DEVICES = 6
 """Below six devices a t interval rests on the normality of single devices; such a cell is inconclusive."""
 
@@ -45,7 +48,7 @@ def paired_change(
     The interval is two-sided at `confidence`: mean ± t_{n-1} s / sqrt(n). Source: Student, Biometrika 6 (1908); values
     checked against scipy.stats.ttest_1samp. The device is the unit: hours of one device are not independent.
     `error_floor` is the least standard error, on the scale of device values: what counting events leaves open in a
-    share (`proportions.share_error_floor`) where devices that all saw none agree perfectly.
+    share (`counting_floor`) where devices that all saw none agree perfectly.
 
     Raises:
         ValueError: shapes differ, or `harm` is neither +1 nor -1.
@@ -73,24 +76,22 @@ def paired_change(
     return PairedChange(n, mean, mean - half, mean + half, error, p_value)
 
 
-def paired_step(
-    difference: NDArray[np.float64], control: NDArray[np.float64] | None, *, harm: int
-) -> tuple[float, float, int] | None:
-    """The mean change toward harm of devices that were updated, its standard error, and how many they are.
+def counting_floor(
+    judged: Metric,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    n_before: NDArray[np.integer],
+    n_after: NDArray[np.integer],
+) -> float:
+    """The standard error that counting leaves in the change of a share over devices with both periods; else 0.
 
-    `difference` and `control` hold one difference per device, shape (n,), NaN where a device lacks a period. With at
-    least MINIMUM_DEVICES control devices their mean is taken off and their variance added (difference in differences);
-    without them the change is plain before and after. None with fewer than MINIMUM_DEVICES updated devices. Devices
-    that all changed by the same amount have a standard error of zero: there is nothing that they disagree about.
+    Arrays have shape (devices,): the share in a period, NaN for none, and the inferences that it is a share of.
     """
-    if harm not in (1, -1):
-        raise ValueError(f"harm must be +1 or -1, got {harm}")
-    moved = difference[np.isfinite(difference)]
-    if len(moved) < MINIMUM_DEVICES:
-        return None
-    theta, variance = float(moved.mean()), float(moved.var(ddof=1)) / len(moved)
-    stayed = control[np.isfinite(control)] if control is not None else np.empty(0)
-    if len(stayed) >= MINIMUM_DEVICES:
-        theta -= float(stayed.mean())
-        variance += float(stayed.var(ddof=1)) / len(stayed)
-    return harm * theta, math.sqrt(variance), len(moved)
+    both = np.isfinite(before) & np.isfinite(after)
+    if judged.kind is not Kind.SHARE or not both.any():
+        return 0.0
+    return share_error_floor(
+        np.concatenate([before[both], after[both]]),
+        np.concatenate([n_before[both], n_after[both]]),
+        np.repeat([False, True], both.sum()),
+    )

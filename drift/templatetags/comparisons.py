@@ -15,7 +15,9 @@ def figure_value(value: float | None, figure: Figure) -> str:
         return DASH
     if figure.is_share:
         return percent(value, 2)
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if abs(value) < 1000:
+        return f"{value:#.3g}".removesuffix(".")
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 @register.filter
@@ -36,6 +38,6 @@ def figure_difference(value: float | None, figure: Figure) -> str:
         return signed_percent(value)
     if figure.is_share:
         return f"{signed_percent(value, 2).removesuffix(' %')} points"
-    text = f"{value:+.3f}" if abs(value) < 1 else f"{value:+.2f}"
+    text = f"{value:+.1f}" if figure.unit else f"{value:+.3f}"
     unit = f" {figure.unit}" if figure.unit else ""
     return f"{text if float(text) else text[1:]}{unit}".replace("-", MINUS)

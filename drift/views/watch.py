@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from datetime import date, datetime
+from itertools import takewhile
 from typing import Any
 
 from django.contrib import messages
@@ -309,20 +310,5 @@ def chart_of(finding: Finding) -> Chart:
 
 def summed_steps(finding: Finding) -> list[SummedStep]:
     """The steps since the anchor with their running sums, up to the first that was not measured."""
-    detail, metric = finding.detail or {}, METRICS[finding.metric]
-    total, variance, steps = 0.0, 0.0, []
-    for step in detail.get("steps", []):
-        if step["effect"] is None:
-            break
-        total += metric.from_effect(step["effect"])
-        variance += step["standard_error"] ** 2
-        half = 1.959964 * math.sqrt(variance)
-        steps.append(
-            SummedStep(
-                step["release"],
-                step["effect"],
-                *(metric.to_effect(theta) for theta in (total, total - half, total + half)),
-                step["devices"],
-            )
-        )
-    return steps
+    steps = takewhile(lambda step: step.get("sum"), (finding.detail or {}).get("steps", []))
+    return [SummedStep(step["release"], step["effect"], *step["sum"], step["devices"]) for step in steps]

@@ -45,9 +45,10 @@ def summed(cast, now):
     """A finished sum of two steps beyond the margin."""
     run = _run(Evaluation.Kind.CREEP, now)
     steps = [
-        {"release": "4.1.5", "against": "4.1.0", "devices": 9, "control": 0, "effect": 0.03, "standard_error": 0.004},
-        {"release": "4.2.0", "against": "4.1.5", "devices": 8, "control": 0, "effect": 0.03, "standard_error": 0.004},
+        {"release": "4.1.5", "against": "4.1.0", "devices": 9, "sum": [0.03, 0.022, 0.038]},
+        {"release": "4.2.0", "against": "4.1.5", "devices": 8, "sum": [0.0609, 0.05, 0.072]},
     ]
+    steps = [step | {"control": 0, "effect": 0.03, "standard_error": 0.004} for step in steps]
     return Finding.objects.create(
         **_cell(run, cast),
         metric="energy_mean",

@@ -7,11 +7,14 @@ import pytest
 
 from drift.stats.cusum import (
     CAVEAT,
+    Cusum,
     autoregression,
+    correlation_bound,
     cusum_path,
     daily_changes,
     lag_one_correlation,
     run_cusum,
+    shift,
     simulated_limit,
 )
 from tests.drift.stats.oracles import oracle
@@ -60,15 +63,34 @@ def test_a_short_or_correlated_baseline_needs_a_higher_limit() -> None:
     assert limit(28, 0.6) > limit(28, 0.0)
 
 
-def test_without_drift_it_alarms_in_about_alpha_of_the_fleets() -> None:
-    alarms = 0
-    for seed in range(120):
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_without_drift_it_alarms_in_at_most_alpha_of_the_fleets_over_its_horizon(correlation) -> None:
+    """Two weeks of baseline and thirty days watched, with no word to the method about how days resemble each other."""
+    alarms, fleets, alpha = 0, 150, 0.05
+    for seed in range(fleets):
         rng = np.random.default_rng([4, seed])
-        common = 0.01 * autoregression(rng, 1, 58, 0.3)[0]
-        values = rng.normal(3.0, 0.1, (30, 1)) + common + rng.normal(0.0, 0.02, (30, 58))
-        alarms += run_cusum(values, baseline_days=28, harm=1, alpha=0.05, rng=rng).alarm_day is not None
-    # The correlation is estimated from 28 days: allow for that beside the Monte-Carlo error.
-    assert alarms / 120 <= 0.07 + 2 * math.sqrt(0.07 * 0.93 / 120)
+        common = 0.01 * autoregression(rng, 1, 44, correlation)[0]
+        values = rng.normal(3.0, 0.1, (12, 1)) + common + rng.normal(0.0, 0.02, (12, 44))
+        alarms += run_cusum(values, baseline_days=14, harm=1, alpha=alpha, rng=rng).alarm_day is not None
+    assert alarms / fleets <= alpha + 2 * math.sqrt(alpha * (1 - alpha) / fleets)
+
+
+def test_how_high_a_correlation_may_be_depends_on_how_long_it_was_watched() -> None:
+    assert correlation_bound(0.0, 14) == pytest.approx(math.tanh(2 / math.sqrt(11)))
+    assert correlation_bound(0.3, 103) == pytest.approx(math.tanh(math.atanh(0.3) + 0.2))
+    assert correlation_bound(0.9, 14) == correlation_bound(0.2, 3) == 0.95
+
+
+def test_the_interval_of_the_last_days_holds_the_truth_though_days_resemble_each_other() -> None:
+    inside, fleets = 0, 300
+    for seed in range(fleets):
+        rng = np.random.default_rng([8, seed])
+        change = autoregression(rng, 1, 40, 0.6)[0]
+        r = lag_one_correlation(change[:14])
+        run = Cusum(np.zeros(26), 1.0, None, None, 0.0, 1.0, r, correlation_bound(r, 14), change)
+        found = shift(run, 14, 7)
+        inside += found.lower <= 0.0 <= found.upper
+    assert inside / fleets >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / fleets)
 
 
 def test_slow_drift_is_found_with_its_beginning_and_its_caveat() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from drift.stats import accuracy, attribution, creep, cusum, false_discovery, mixture, paired, proportions, shape
+from drift.stats import accuracy, attribution, cusum, false_discovery, mixture, paired, proportions, shape
 from drift.stats.contrast import group_moments, stratified_contrast, stratum_moments, total
 from drift.stats.look import LookInput, MetricInput, evaluate_look
 from drift.stats.sequential import SequentialState, take_look
@@ -33,27 +33,6 @@ class TestPairedChange:
         before = np.array([1.0] * 10 + [NAN] * 90)
         found = paired.paired_change(before, before + np.linspace(0.9, 1.1, 100), harm=1)
         assert found.n == 10 and found.mean == pytest.approx(0.909, abs=0.01)
-
-
-class TestPairedStep:
-    """One release after another."""
-
-    @pytest.mark.parametrize("n", [0, 1, 5])
-    def test_few_devices_are_not_measured(self, n) -> None:
-        assert paired.paired_step(np.ones(n), None, harm=1) is None
-
-    def test_few_or_no_control_devices_are_not_taken_off(self) -> None:
-        moved = np.linspace(0.0, 0.2, 12)
-        alone = paired.paired_step(moved, None, harm=1)
-        assert paired.paired_step(moved, np.ones(5), harm=1) == alone
-        assert paired.paired_step(moved, np.full(20, NAN), harm=1) == alone
-
-    def test_what_control_devices_did_is_taken_off_with_its_variance(self) -> None:
-        moved, stayed = np.linspace(0.0, 0.2, 12), np.linspace(0.0, 0.1, 8)
-        theta, error, n = paired.paired_step(moved, stayed, harm=1)
-        assert (theta, n) == (pytest.approx(0.05), 12)
-        assert error**2 == pytest.approx(moved.var(ddof=1) / 12 + stayed.var(ddof=1) / 8)
-        assert paired.paired_step(moved, stayed, harm=-1)[0] == pytest.approx(-0.05)
 
 
 class TestCusum:
@@ -91,7 +70,7 @@ class TestCusum:
     def test_a_shift_of_independent_days_has_the_interval_of_two_means(self) -> None:
         rng = np.random.default_rng(5)
         change = np.concatenate([rng.normal(0, 1, 10), rng.normal(3, 1, 6)])
-        found = cusum.Cusum(np.zeros(6), 1.0, None, None, 0.0, 1.0, 0.0, change)
+        found = cusum.Cusum(np.zeros(6), 1.0, None, None, 0.0, 1.0, 0.0, 0.0, change)
         base = change[:10]
         moved = cusum.shift(found, 10, 4)
         assert moved.mean == pytest.approx(change[-4:].mean() - base.mean())
@@ -191,11 +170,6 @@ def test_a_stratum_with_one_arm_only_is_left_out_of_a_look() -> None:
     # the four devices without control changed wildly, which nothing can be compared with
     post = [value + (50.0 if k >= 16 else 0.0) for k, value in enumerate(pre)]
     assert look(pre, post, strata=strata, treated=treated) in ("pass", "inconclusive")
-
-
-def test_creep_without_steps_or_with_one_unmeasured_is_unknown() -> None:
-    assert creep.creep([]) is None
-    assert creep.creep([creep.Step("a", 0.1, 0.01), creep.Step("b", NAN, NAN)]) is None
 
 
 def test_no_p_value_is_no_discovery() -> None:
