@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.views import defaults
 from rest_framework import exceptions as rest
 from rest_framework.response import Response
 
+from fleet.api.health import unavailable_page
 from fleet.exceptions import (
     BadCredentials,
     DomainError,
@@ -127,7 +129,14 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A defect; the details are in the server's log."""
+    """A defect, whose details are in the server's log; or the database is away, which is said plainly and with 503."""
+    failure = sys.exc_info()[1]
+    if failure is not None and status_of(failure) == 503:
+        logger.warning("Answered 503: %s", failure)
+        if _wants_json(request):
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            return problem_response(503, "unavailable", "The database cannot be reached at present.", headers=headers)
+        return unavailable_page()
     if _wants_json(request):
         return problem_response(500, "server_error", "The server failed; its log says why.")
     return defaults.server_error(request)

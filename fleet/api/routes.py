@@ -9,6 +9,7 @@ from fleet.api import (
     devices,
     downloads,
     enrollment,
+    health,
     labels,
     people,
     releases,
@@ -81,4 +82,5 @@ api_patterns = [
 
 root_patterns = [
     path("artifacts/<str:sha256>/<str:filename>", downloads.download, name="artifact"),
+    path("healthz", health.healthz, name="healthz"),
 ]
