@@ -86,6 +86,7 @@
     if (narrow.matches && layout.meta?.narrow) Object.assign(layout, layout.meta.narrow);
     if (narrow.matches) for (const trace of figure.data) if (trace.type === "heatmap") trace.showscale = false;
     keepLabelsInside(layout, figure.data);
+    makeRoomForLegend(plot, layout, figure.data);
     if (!plot.classList.contains("js-plotly-plot")) plot.replaceChildren();
     window.Plotly.react(plot, figure.data, layout, { ...config, displayModeBar: touch.matches ? false : "hover" });
     plot.setAttribute("role", "figure");
@@ -98,19 +99,37 @@
     }
   }
 
-  // a marker near the right end has its label on its left, where there is room, and one close to another stands above it
+  // a marker near the right end has its label on its left, where there is room; one close to another stands above it, and
+  // those of one kind at one moment share a label
   function keepLabelsInside(layout, data) {
     if (layout.xaxis?.type !== "date") return;
     const moment = (value) => new Date(String(value).replace(" ", "T")).getTime();
     const [first, last] = (layout.xaxis.range ?? [data[0]?.x?.[0], data[0]?.x?.at(-1)]).map(moment);
     const room = (last - first) * (narrow.matches ? 0.35 : 0.12);
     const notes = (layout.annotations ?? []).filter((note) => note.xref === "x").sort((a, b) => moment(a.x) - moment(b.x));
-    let before = null;
+    const placed = []; // [note, how many lines above the axis it stands]
     for (const note of notes) {
       if (moment(note.x) > last - room) Object.assign(note, { xanchor: "right", xshift: 2 });
-      if (before && moment(note.x) - moment(before.x) < room && !before.yshift) note.yshift = 13;
-      before = note;
+      const near = placed.filter(([other]) => moment(note.x) - moment(other.x) < room);
+      const twin = near.find(([other]) => other.font?.color === note.font?.color && moment(note.x) - moment(other.x) < room / 8)?.[0];
+      if (twin) {
+        twin.text += `, ${note.text}`;
+        note.visible = false;
+        continue;
+      }
+      let line = 0;
+      while (near.some(([, taken]) => taken === line)) line += 1;
+      note.yshift = (note.yshift ?? 0) + 13 * line;
+      placed.push([note, line]);
     }
+  }
+
+  // a legend that fills line after line of a narrow screen gets room of its own: the plot keeps its height
+  function makeRoomForLegend(plot, layout, data) {
+    const names = data.filter((trace) => trace.name && trace.showlegend !== false).map((trace) => trace.name.length);
+    const columns = Math.max(1, Math.floor((plot.clientWidth - 72) / (Math.max(...names, 1) * 6.5 + 44)));
+    const lines = narrow.matches && layout.showlegend !== false && names.length > 1 ? Math.ceil(names.length / columns) : 0;
+    plot.style.setProperty("--legend", `${Math.max(0, lines - 2) * 19}px`);
   }
 
   function emptyState({ title, text, remedy_label: label, remedy_url: url }) {

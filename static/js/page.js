@@ -168,7 +168,7 @@
 
   // --- live panels: [data-live="seconds"] is refreshed unless hidden, hovered, focused or on screen as a dialog -----------
   function quiet(node) {
-    return document.hidden || node.matches(":hover") || node.contains(document.activeElement) || document.querySelector("dialog[open]");
+    return document.hidden || node.checkVisibility?.() === false || node.matches(":hover") || node.contains(document.activeElement) || document.querySelector("dialog[open]");
   }
   function keepLive() {
     for (const node of document.querySelectorAll("[data-live]")) {
