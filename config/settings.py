@@ -255,6 +255,9 @@ DRIFT_COHORTS = "rollouts.selectors.comparisons"
 # Functions `(selection, *, start, end) -> [(moment, words)]`: what time charts mark beside arrivals of releases.
 CHART_MARKS = ["rollouts.selectors.stage_marks.stage_marks"]
 
+# Functions `(now) -> {device id: directives}`: what else asks devices for more than operators do.
+DIRECTIVE_SOURCES = ["rollouts.selectors.directives.of_running_stages"]
+
 # The sections of the status page, `(now) -> fleet.status.Section`, in the order in which they are shown.
 STATUS_SECTIONS = [
     "telemetry.selectors.status.database.database",

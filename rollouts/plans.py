@@ -36,11 +36,12 @@ class Policy:
     minimum_hours: least time under observation before any pass. permutations: assignments drawn.
     hold_back_share: devices that stay behind until watch_s after completion. auto_rollback: roll a failing lane back
     without asking. shadow: log what would have been recommended, recommend nothing. silent_intervals: expected
-    telemetry intervals after which an updated device is silent. confirmed_inferences: inferences on the new release
-    that confirm an installation. install_timeout_s: after which a stuck installation has failed. max_attempts,
-    retry_after_s, penalty_s: a failed device is offered again after retry_after_s; after max_attempts failures it
-    rests for penalty_s. confirmed_share: of the treated devices, before a soak begins. failure_devices,
-    failure_share: both reached, installation failures or silence fail a lane.
+    telemetry intervals after which an updated device is silent. raw_sample_rate: share of their records that devices
+    of both arms are asked to send whole while a stage runs, 0 to leave it to the operators. confirmed_inferences:
+    inferences on the new release that confirm an installation. install_timeout_s: after which a stuck installation
+    has failed. max_attempts, retry_after_s, penalty_s: a failed device is offered again after retry_after_s; after
+    max_attempts failures it rests for penalty_s. confirmed_share: of the treated devices, before a soak begins.
+    failure_devices, failure_share: both reached, installation failures or silence fail a lane.
     approval_ttl_s, recommendation_ttl_s: how long a signature and a recommendation are good for. rollback_timeout_s:
     after which a rollback ends without the devices that it did not reach. watch_s: how long a completed lane is
     watched. margins: {metric: effect} or {hardware target: {metric: effect}}, over the budget's.
@@ -58,6 +59,7 @@ class Policy:
     auto_rollback: bool = False
     shadow: bool = False
     silent_intervals: int = 5
+    raw_sample_rate: float = 0.0
     confirmed_inferences: int = 20
     install_timeout_s: int = 2 * HOUR_S
     max_attempts: int = 3
@@ -144,6 +146,7 @@ _POLICY_RANGES: dict[str, Range] = {
     "permutations": Range(1_000, 100_000, whole=True),
     "hold_back_share": Range(0, 0.5),
     "silent_intervals": Range(1, 10_000, whole=True),
+    "raw_sample_rate": Range(0, 1),
     "confirmed_inferences": Range(1, 1e9, whole=True),
     "install_timeout_s": _DURATION,
     "max_attempts": Range(1, 100, whole=True),

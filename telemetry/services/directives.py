@@ -1,8 +1,9 @@
 """Directives: what the server asks devices to do differently, told in the answer to each batch.
 
 A directive holds for one device, for a group or for all; the more particular one wins, field by field, and among equals
-the newest. What devices are told is read from memory, renewed every few seconds, so a new directive reaches a device
-with its first batch after that.
+the newest. Other apps may ask for more of devices for a while (see `DIRECTIVE_SOURCES`): that goes before what groups
+and all are asked, where it is more, and behind what operators ask of the one device. What devices are told is read from
+memory, renewed every few seconds, so a new directive reaches a device with its first batch after that.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django.utils.module_loading import import_string
 
 from fleet.actors import Actor
 from fleet.exceptions import InvalidInput
@@ -29,6 +32,8 @@ FIELDS: dict[str, tuple[type, float, float]] = {
     "max_batch": (int, 1, 5_000),
 }
 OPERATOR = "operator"
+# What other apps may raise, and which of two wishes is the higher one.
+RAISED = {"raw_sample_rate": max, "window_s": min}
 _RENEWED_EVERY = timedelta(seconds=5)
 
 
@@ -39,6 +44,7 @@ class _Known:
     read_at: datetime
     for_all: dict[str, Any]
     by_group: list[tuple[int, dict[str, Any]]]
+    raised: dict[int, dict[str, Any]]
     by_device: dict[int, dict[str, Any]]
     told: dict[int, dict[str, Any]]
 
@@ -58,7 +64,10 @@ def directives_for(device_id: int, now: datetime) -> dict[str, Any]:
 
 
 def _read(now: datetime) -> _Known:
-    known = _Known(now, {}, [], {}, {})
+    known = _Known(now, {}, [], {}, {}, {})
+    for source in settings.DIRECTIVE_SOURCES:
+        for device_id, values in import_string(source)(now).items():
+            known.raised[device_id] = _raised(known.raised.get(device_id, {}), checked_values(values))
     holding = Directive.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now)).order_by("created_at", "id")
     for directive in holding:
         if directive.device_id is not None:
@@ -77,7 +86,12 @@ def _resolve(known: _Known, device_id: int) -> dict[str, Any]:
         for group_id, values in known.by_group:
             if group_id in groups:
                 told |= values
-    return told | known.by_device.get(device_id, {})
+    return _raised(told, known.raised.get(device_id, {})) | known.by_device.get(device_id, {})
+
+
+def _raised(told: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told, with the higher of two wishes where more is asked."""
+    return {**told, **{name: RAISED[name](told.get(name, value), value) for name, value in more.items()}}
 
 
 @transaction.atomic

@@ -42,6 +42,7 @@ JUDGING = (
     Setting("looks_max", "Looks per stage", "", "Planned at most; after them nothing more can be shown."),
     Setting("minimum_hours", "Observe at least", "hours", "No lane passes before."),
     Setting("pre_s", "Compare with the last", "hours", "Each device is held against its own past.", HOUR_S),
+    Setting("raw_sample_rate", "Raw records", "%", "Devices of both arms are asked for so many; 0 asks nothing.", 0.01),
     Setting("window_s", "Window of the scan", "minutes", "How finely a harm that starts late is searched for.", 60),
 )
 INSTALLING = (
