@@ -29,6 +29,11 @@ def health_page() -> HttpResponse:
     return _with_status(_page(found, refused=False), found.state)
 
 
+def away_page() -> HttpResponse | None:
+    """The page while the database is away, for one that would ask for a log-in first; None while it is there."""
+    return health_page() if health(timezone.now()).state == NAMES[BAD] else None
+
+
 def unavailable_page() -> HttpResponse:
     """The same page in place of one that the database did not answer for, 503 also where it answers again by now."""
     return _with_status(_page(health(timezone.now()), refused=True), NAMES[BAD])

@@ -6,15 +6,20 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from fleet.api.health import away_page
 from fleet.status import BAD, WARN
 from telemetry.selectors.status import report
 from telemetry.views.question import address
 
 
-@login_required
 @require_GET
 def status(request: HttpRequest) -> HttpResponse:
-    """The page: everything at once, then read anew every few seconds."""
+    """The page: everything at once, then read anew every few seconds; what can be said of it without the database."""
+    return away_page() or _status(request)
+
+
+@login_required
+def _status(request: HttpRequest) -> HttpResponse:
     return render(request, "telemetry/status.html", _context())
 
 

@@ -80,6 +80,11 @@ def test_without_the_database_it_is_503_as_json_and_as_a_page(no_database):
     assert not any(secret in answer.content.decode() + page.content.decode() for secret in secrets if secret)
 
 
+def test_system_status_is_that_page_also_for_whoever_cannot_log_in_because_of_it(no_database):
+    answer = Client().get("/status/")
+    assert answer.status_code == 503 and "The database is away" in answer.content.decode()
+
+
 @pytest.mark.parametrize("path", ["/status/", "/", "/rollouts/"])
 @pytest.mark.django_db
 def test_a_page_that_the_database_does_not_answer_for_says_so_with_503(path, cast, browser_client, monkeypatch):
