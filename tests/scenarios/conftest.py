@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.rollouts.conftest import make_fleet
+from tests.rollouts.conftest import draft, make_fleet, play, qualify, start
 
-__all__ = ["make_fleet"]
+__all__ = ["draft", "make_fleet", "play", "qualify", "start"]
 
 
 class Clock:
