@@ -123,9 +123,10 @@ class Bench:
     def copy(self, n: int) -> float:
         """Batches of `n` records per second by bare COPY."""
         from telemetry.binary_copy import copy_stream
+        from telemetry.partials import Records
         from telemetry.protocol import read_batch, read_clock
         from telemetry.services.ingest.placing import place
-        from telemetry.services.ingest.rows import inference_fields
+        from telemetry.services.ingest.rows import Keys, inference_fields
 
         jobs = []
         for c in range(self.connections):
@@ -133,8 +134,18 @@ class Bench:
             for made in self.bodies(n, rows=False, connection=c):
                 batch = read_batch(made.replace(SEQ, b"1"), 5000)
                 placed = place(batch, read_clock(batch.envelope, self.end_us), 0)
-                class_id = batch.inferences.class_code + 1
-                fields = inference_fields(placed, class_id, device_id=self.devices[c].pk, context_id=1, batch_id=c)
+                sent = batch.inferences
+                records = Records(
+                    placed.inference_us,
+                    sent.measures,
+                    sent.fallback,
+                    sent.outcome,
+                    sent.retries,
+                    sent.throttled,
+                    sent.class_code + 1,
+                    np.zeros(n, dtype=np.int64),
+                )
+                fields = inference_fields(records, None, Keys(*np.array([[self.devices[c].pk], [1], [c]])))
                 names, stream = copy_stream(fields, n)
                 streams.append(stream)
             statement = f"COPY inference ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"

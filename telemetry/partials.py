@@ -1,19 +1,21 @@
-"""Partial roll-ups of one batch: what its records, or its windows, add to each minute and to each operating condition.
+"""Partial roll-ups: what the records of a batch, or its windows, add to each minute and to each operating condition.
 
 Computed from the single-precision values as they are stored, so that the stored rows give the same partials again.
+Many batches are rolled up at once, each for itself: of a small batch's time the better part would be numpy's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from telemetry import columns
-from telemetry.histograms import MIN_INDEX, HistogramRows, index_of, pack_classes, unit_index_of
+from telemetry.histograms import MIN_INDEX, HistogramRows, index_of, pack_classes, pack_runs, unit_index_of
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -38,20 +40,20 @@ _MAXIMA_ROWS = [_ROW[measure] for _, measure, extreme in _EXTREMES if extreme is
 _EXPONENTIAL = [_ROW[name.removesuffix("_hist")] for name in columns.EXPONENTIAL_HISTOGRAMS]
 _UNIT = [_ROW[name.removesuffix("_hist")] for name in columns.UNIT_HISTOGRAMS]
 _FIRST = np.zeros(1, dtype=np.int64)
-# Ids of classes that lie no further apart are counted in a table, which is faster than sorting them.
-_DENSE_CLASSES = 4_096
-# The same of conditions: an hour has 2,420.
-_DENSE_CODES = 10_000
+# Codes are counted in a table, which is faster than sorting them, while it has no more than so many places in all, or
+# for each of them.
+_DENSE, _DENSE_EACH = 10_000, 40
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """n stored inferences of one context.
+    """n stored inferences of one batch or of several, each batch of one context.
 
     Attributes:
         time_us: (n,) event times.
         measures: (len(columns.MEASURES), n) float32, nan for a missing value.
         fallback, outcome: (n,) codes; retries: (n,); throttled: (n,) bool; class_id: (n,), -1 for none.
+        batch: (n,) place of each record's batch among the batches; None where there is but one.
     """
 
     time_us: NDArray[np.int64]
@@ -61,6 +63,20 @@ class Records:
     retries: NDArray[np.int16]
     throttled: NDArray[np.bool_]
     class_id: NDArray[np.int32]
+    batch: NDArray[np.int64] | None = None
+
+    def select(self, at: NDArray) -> Records:
+        """The records at these places, or where a mask is true."""
+        return Records(
+            self.time_us[at],
+            self.measures[:, at],
+            self.fallback[at],
+            self.outcome[at],
+            self.retries[at],
+            self.throttled[at],
+            self.class_id[at],
+            None if self.batch is None else self.batch[at],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +84,36 @@ class Partials:
     """Rows of `device_minute` or `device_cell` without their device, context and batch.
 
     Attributes:
+        batch: (k,) place of each row's batch among the batches, in ascending order.
         bucket_us: (k,) start of the bucket of each row.
         values: value columns by name: (k,) arrays, nan for a missing extreme, or k packed histograms (None if empty).
     """
 
+    batch: NDArray[np.int64]
     bucket_us: NDArray[np.int64]
     values: dict[str, NDArray | Sequence[bytes | None]]
 
     def __len__(self) -> int:
         return self.bucket_us.size
 
+    def select(self, keep: NDArray[np.bool_]) -> Partials:
+        """The rows where `keep` is true."""
+
+        def kept(values: NDArray | Sequence[bytes | None]) -> NDArray | Sequence[bytes | None]:
+            return values[keep] if isinstance(values, np.ndarray) else list(compress(values, keep))
+
+        return Partials(self.batch[keep], self.bucket_us[keep], {name: kept(v) for name, v in self.values.items()})
+
 
 def minute_partials(records: Records) -> Partials:
-    """What n > 0 records add to each minute they fall into."""
-    order, minutes, starts = _groups(records.time_us // MINUTE_US)
+    """What n > 0 records add to each minute they fall into, batch by batch."""
+    keys = _Keys.of(records.time_us // MINUTE_US, records.batch)
+    order, distinct, starts = _groups(keys.key)
     if order is not None:
-        records = _reordered(records, order)
-    k, n = minutes.size, records.time_us.size
+        records = records.select(order)
+    k, n = distinct.size, records.time_us.size
     counts = np.diff(starts, append=n)
-    group = np.repeat(np.arange(k), counts) if k > 1 else 0
+    group = np.repeat(np.arange(k), counts)
     measures = records.measures.astype(np.float64)
     absent = np.isnan(measures)
     if absent.any():
@@ -110,21 +137,19 @@ def minute_partials(records: Records) -> Partials:
     values["latency_sumsq"], values["energy_sumsq"] = np.add.reduceat(positive * positive, starts, axis=1)
     values["latency_min"] = np.fmin.reduceat(records.measures[_ROW["latency"]], starts)
     values |= zip(_MAXIMA, np.fmax.reduceat(records.measures[_MAXIMA_ROWS], starts, axis=1), strict=True)
-    slices = [slice(start, start + count) for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
-    _add_exponential(values, positive, None if absent is None else absent[_EXPONENTIAL], slices)
-    _add_unit(values, measures[_UNIT], None if absent is None else absent[_UNIT], slices)
-    values["class_counts"] = _classes(records.class_id, slices)
-    return Partials(minutes * MINUTE_US, values)
+    values |= _histograms(measures, absent, starts, group, k)
+    values["class_counts"] = _classes(records.class_id, group, k)
+    batch, minutes = keys.split(distinct)
+    return Partials(batch, minutes * MINUTE_US, values)
 
 
 def cell_partials(records: Records) -> Partials:
     """What n > 0 records add to each hour and condition: throttling, temperature, input quality and fallback."""
-    hours = records.time_us // HOUR_US
-    first_hour = int(hours.min())
+    keys = _Keys.of(records.time_us // HOUR_US, records.batch)
     temperature = _band(records.measures[_ROW["temperature"]], 1 / BAND_DEGREES, LAST_BAND)
     quality = _band(records.measures[_ROW["input_quality"]], LAST_QUALITY_BAND + 1, LAST_QUALITY_BAND)
     bands, tenths, kinds = LAST_BAND + 2, LAST_QUALITY_BAND + 2, len(columns.FALLBACKS)
-    code = (hours - first_hour) * 2 + records.throttled
+    code = keys.key * 2 + records.throttled
     code = (code * bands + temperature + 1) * tenths + quality + 1
     cells, group = _distinct(code * kinds + records.fallback)
     k = cells.size
@@ -145,7 +170,8 @@ def cell_partials(records: Records) -> Partials:
     cells, band = np.divmod(cells, bands)
     cells, values["throttled"] = np.divmod(cells, 2)
     values["quality_band"], values["temperature_band"] = tenth - 1, band - 1
-    return Partials((cells + first_hour) * HOUR_US, values)
+    batch, hours = keys.split(cells)
+    return Partials(batch, hours * HOUR_US, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +182,20 @@ class WindowColumns:
         start_us: (w,) event time of each window's start.
         numbers: additive columns and extremes by name, (w,) each; those left out are zero or missing.
         histograms: histogram columns and `class_counts`, with one row per window.
+        batch: (w,) place of each window's batch among the batches; None where there is but one.
     """
 
     start_us: NDArray[np.int64]
     numbers: dict[str, NDArray]
     histograms: dict[str, HistogramRows]
+    batch: NDArray[np.int64] | None = None
 
 
 def window_partials(windows: WindowColumns) -> Partials:
     """What w > 0 windows add to the minutes in which they start."""
-    minutes, group = np.unique(windows.start_us // MINUTE_US, return_inverse=True)
-    k = minutes.size
+    keys = _Keys.of(windows.start_us // MINUTE_US, windows.batch)
+    distinct, group = np.unique(keys.key, return_inverse=True)
+    k = distinct.size
     extremes = {name: extreme for name, _, extreme in _EXTREMES}
     values: dict[str, Any] = {}
     for column in columns.PARTIAL_VALUES:
@@ -183,10 +212,36 @@ def window_partials(windows: WindowColumns) -> Partials:
             if column.name in windows.numbers:
                 np.add.at(merged, group, windows.numbers[column.name])
             values[column.name] = merged
-    return Partials(minutes * MINUTE_US, values)
+    batch, minutes = keys.split(distinct)
+    return Partials(batch, minutes * MINUTE_US, values)
 
 
 # --- groups and histograms -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Batch and bucket in one number each: `key = batch * span + bucket - first`."""
+
+    key: NDArray[np.int64]
+    first: int
+    span: int
+
+    @classmethod
+    def of(cls, bucket: NDArray[np.int64], batch: NDArray[np.int64] | None) -> _Keys:
+        """Keys of buckets, and of the batches they belong to."""
+        first = int(bucket.min())
+        if batch is None:
+            return cls(bucket - first, first, 0)
+        span = int(bucket.max()) - first + 1
+        return cls(batch * span + (bucket - first), first, span)
+
+    def split(self, key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Batches and buckets of keys."""
+        if not self.span:
+            return np.zeros_like(key), key + self.first
+        batch, bucket = np.divmod(key, self.span)
+        return batch, bucket + self.first
 
 
 def _groups(keys: NDArray[np.int64]) -> tuple[NDArray | None, NDArray[np.int64], NDArray[np.int64]]:
@@ -205,7 +260,7 @@ def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     """The distinct codes in order, and the place of each code among them."""
     low = codes.min()
     codes = codes - low
-    if codes.max() >= _DENSE_CODES:
+    if codes.max() >= max(_DENSE, _DENSE_EACH * codes.size):
         distinct, place = np.unique(codes, return_inverse=True)
     else:
         distinct = np.bincount(codes).nonzero()[0]
@@ -215,81 +270,56 @@ def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     return distinct + low, place
 
 
-def _reordered(records: Records, order: NDArray) -> Records:
-    return Records(
-        records.time_us[order],
-        records.measures[:, order],
-        records.fallback[order],
-        records.outcome[order],
-        records.retries[order],
-        records.throttled[order],
-        records.class_id[order],
+def _histograms(
+    measures: NDArray[np.float64], absent: NDArray[np.bool_] | None, starts: NDArray, group: NDArray, k: int
+) -> dict[str, list[bytes | None]]:
+    """Packed histograms of the measures that have one, k of each; missing values are zero in `measures`.
+
+    All are laid end to end and counted in one go.
+    """
+    positive = measures[_EXPONENTIAL]
+    is_positive = positive > 0
+    some_zero = not is_positive.all()
+    index = np.concatenate(
+        (index_of(np.where(is_positive, positive, 1.0) if some_zero else positive), unit_index_of(measures[_UNIT]))
     )
-
-
-def _add_exponential(values: dict[str, Any], measured: NDArray, absent: NDArray | None, slices: list[slice]) -> None:
-    """Add one packed histogram of each positive quantity per slice; missing values are zero in `measured`."""
-    is_positive = measured > 0
-    if is_positive.all():
-        keep, zero = None, None
-        index = index_of(measured)
+    n, kinds = group.size, len(index)
+    zeros = np.zeros(kinds * k, dtype=np.int64)
+    if some_zero:
+        is_zero = ~is_positive if absent is None else ~(is_positive | absent[_EXPONENTIAL])
+        zeros[: len(_EXPONENTIAL) * k] = np.add.reduceat(is_zero, starts, axis=1, dtype=np.int64).ravel()
+    if absent is None and not some_zero:
+        group_of_all = (group + k * np.arange(kinds)[:, None]).ravel()
+        packed = pack_runs(index.ravel(), group_of_all, zeros)
     else:
-        keep = is_positive
-        zero = ~is_positive if absent is None else ~(is_positive | absent)
-        index = index_of(np.where(is_positive, measured, 1.0))
-    for row, name in enumerate(columns.EXPONENTIAL_HISTOGRAMS):
-        values[name] = _packed(
-            index[row], None if keep is None else keep[row], None if zero is None else zero[row], slices
-        )
+        keep = np.ones((kinds, n), dtype=bool) if absent is None else ~absent[_EXPONENTIAL + _UNIT]
+        keep[: len(_EXPONENTIAL)] &= is_positive
+        group_of_all = np.broadcast_to(group, (kinds, n)) + k * np.arange(kinds)[:, None]
+        packed = pack_runs(index[keep], group_of_all[keep], zeros)
+    return {name: packed[at * k : (at + 1) * k] for at, name in enumerate(columns.HISTOGRAMS)}
 
 
-def _add_unit(values: dict[str, Any], measured: NDArray, absent: NDArray | None, slices: list[slice]) -> None:
-    """Add one packed histogram of each share per slice."""
-    index = unit_index_of(measured)
-    for row, name in enumerate(columns.UNIT_HISTOGRAMS):
-        values[name] = _packed(index[row], None if absent is None else ~absent[row], None, slices)
-
-
-def _packed(
-    index: NDArray[np.int32], keep: NDArray | None, zero: NDArray | None, slices: list[slice]
-) -> list[bytes | None]:
-    """One histogram per slice as telemetry.histograms packs it, of the bins to keep and the number of zeros."""
-    packed: list[bytes | None] = []
-    for at in slices:
-        bins = index[at] if keep is None else index[at][keep[at]]
-        zeros = 0 if zero is None else int(np.count_nonzero(zero[at]))
-        if bins.size:
-            low = int(bins.min())
-            packed.append(_header(low, zeros) + np.bincount(bins - low).astype("<u4").tobytes())
-        else:
-            packed.append(_header(0, zeros) if zeros else None)
-    return packed
-
-
-def _header(offset: int, zero: int) -> bytes:
-    return offset.to_bytes(4, "little", signed=True) + zero.to_bytes(4, "little")
-
-
-def _classes(class_id: NDArray[np.int32], slices: list[slice]) -> list[bytes | None]:
-    """One packed table of class counts per slice."""
+def _classes(class_id: NDArray[np.int32], group: NDArray[np.int64], k: int) -> list[bytes | None]:
+    """One packed table of class counts for each of k groups."""
     known = class_id >= 0
-    all_known = known.all()
-    ids = class_id if all_known else class_id[known]
-    if not ids.size:
-        return [None] * len(slices)
-    low, high = int(ids.min()), int(ids.max())
-    if high - low < _DENSE_CLASSES:
-        names, code = None, class_id - low
+    if not known.all():
+        class_id, group = class_id[known], group[known]
+    if not class_id.size:
+        return [None] * k
+    low = int(class_id.min())
+    span = int(class_id.max()) - low + 1
+    key = group * span + (class_id - low)
+    if k * span <= max(_DENSE, _DENSE_EACH * class_id.size):
+        counts = np.bincount(key)
+        distinct = counts.nonzero()[0]
+        counts = counts[distinct]
     else:
-        names, code = np.unique(class_id, return_inverse=True)
-    packed: list[bytes | None] = []
-    for at in slices:
-        counts = np.bincount(code[at] if all_known else code[at][known[at]])
-        present = counts.nonzero()[0]
-        pairs = np.empty((present.size, 2), dtype="<u4")
-        pairs[:, 0], pairs[:, 1] = present + low if names is None else names[present], counts[present]
-        packed.append(pairs.tobytes() if present.size else None)
-    return packed
+        distinct, counts = np.unique(key, return_counts=True)
+    pairs = np.empty((distinct.size, 2), dtype="<u4")
+    row = distinct // span
+    pairs[:, 0], pairs[:, 1] = distinct - row * span + low, counts
+    blob, bounds = pairs.tobytes(), (8 * np.searchsorted(row, np.arange(k + 1))).tolist()
+    return [blob[start:end] or None for start, end in pairwise(bounds)]
 
 
 def _band(values: NDArray[np.float32], per_unit: float, last: int) -> NDArray[np.int64]:

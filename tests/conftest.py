@@ -19,7 +19,7 @@ from fleet.models.people import Role
 from fleet.services import labels, releases, tokens
 from telemetry import columns
 from telemetry.services import contexts, directives
-from telemetry.services.ingest import spans
+from telemetry.services.ingest import senders, spans
 
 # Property tests draw the same examples each time, and a loaded machine fails none of them.
 hypothesis_settings.register_profile(
@@ -69,6 +69,7 @@ def ingest_remembers_nothing():
     """What ingest remembers of a database is wrong for the next test's, which starts empty."""
     contexts.forget()
     directives.forget()
+    senders.forget()
     spans.forget()
 
 

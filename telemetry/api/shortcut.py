@@ -98,11 +98,16 @@ def _store(environ: Environ, body: bytes) -> dict[str, Any] | None:
     """The answer to a batch; None where a closer look at the sender is needed."""
     now = timezone.now()
     scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    sender = ingest.known_sender(token, now) if scheme == "Bearer" else None
+    if scheme != "Bearer":
+        return None
+    encoding, uptime = environ.get("HTTP_CONTENT_ENCODING", ""), uptime_header(environ)
+    reply = ingest.receive_together(token, body, encoding, now, uptime)
+    if reply is not None:
+        return reply
+    sender = ingest.known_sender(token, now)
     if sender is None:
         return None
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "")
-    return ingest.receive(ingest.Request(sender, sender.is_gateway, body, encoding, now, uptime_header(environ)))
+    return ingest.receive(ingest.Request(sender, sender.is_gateway, body, encoding, now, uptime))
 
 
 class _RequestMetrics:

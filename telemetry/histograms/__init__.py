@@ -28,7 +28,7 @@ from telemetry.histograms.bins import (
 )
 from telemetry.histograms.classes import classes_from_blob, pack_classes, unpack_classes
 from telemetry.histograms.order_statistics import quantiles, unit_quantiles
-from telemetry.histograms.packing import WIDE, pack, unpack
+from telemetry.histograms.packing import WIDE, pack, pack_runs, unpack
 from telemetry.histograms.rows import HistogramRows, merge_packed
 from telemetry.histograms.single import Histogram, downscale, from_otel
 
@@ -51,6 +51,7 @@ __all__ = [
     "midpoints",
     "pack",
     "pack_classes",
+    "pack_runs",
     "quantiles",
     "unit_index_of",
     "unit_quantiles",

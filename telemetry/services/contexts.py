@@ -50,7 +50,7 @@ def known_context(labels: ContextLabels, now: datetime) -> KnownContext:
     Runs its own transaction where it has to write, so it must not be called inside the batch's: two batches that bring
     the same new label would otherwise wait for each other.
     """
-    key = tuple(getattr(labels, name) or "" for name in _LABELS)
+    key = _key(labels)
     known = _contexts.get(key)
     if known is None or now - known.read_at > _REMEMBERED_FOR:
         known = _read_or_register(key, now)
@@ -58,6 +58,19 @@ def known_context(labels: ContextLabels, now: datetime) -> KnownContext:
             _contexts.clear()
         _contexts[key] = known
     return known
+
+
+def remembers(labels: ContextLabels, class_names: Sequence[str], now: datetime) -> bool:
+    """Whether the context with these labels and these classes of its workload are in memory, and fresh."""
+    known = _contexts.get(_key(labels))
+    if known is None or now - known.read_at > _REMEMBERED_FOR:
+        return False
+    classes = _classes.get(known.workload_id, {})
+    return all(name in classes for name in class_names)
+
+
+def _key(labels: ContextLabels) -> tuple[str, ...]:
+    return tuple([getattr(labels, name) or "" for name in _LABELS])
 
 
 def _read_or_register(key: tuple[str, ...], now: datetime) -> KnownContext:

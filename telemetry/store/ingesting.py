@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import msgspec
 import psycopg
 from django.conf import settings
 from django.db import connections, router, transaction
@@ -26,6 +27,17 @@ _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
 @dataclass(frozen=True, slots=True)
+class SenderRow:
+    """A token and the device that it belongs to."""
+
+    kind: str
+    secret_hmac: bytes
+    pepper_version: int
+    device_id: int
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
 class Booked:
     """A new row of the ledger, and what was known of the device before it."""
 
@@ -34,12 +46,13 @@ class Booked:
     previous_event_us: int | None
 
 
-def find_sender(key_id: str, now: datetime, *, noted_since: datetime) -> tuple[str, bytes, int, int, str] | None:
-    """Kind, HMAC and pepper version of a live token, id and serial of its accepted device; None where there is none.
+def find_senders(key_ids: Sequence[str], now: datetime, *, noted_since: datetime) -> dict[str, SenderRow]:
+    """What is known of the live tokens of accepted devices among these, by the tokens' ids.
 
-    Also None where the use of the token was not noted since that time.
+    Without those whose use was not noted since that time.
     """
-    return _execute("find_sender", {"key_id": key_id, "now": now, "noted_since": noted_since}, prepare=True)
+    rows = _fetch("find_senders", {"key_ids": list(key_ids), "now": now, "noted_since": noted_since})
+    return {key_id: SenderRow(*row) for key_id, *row in rows}
 
 
 @contextmanager
@@ -69,14 +82,16 @@ def batch_transaction() -> Iterator[None]:
             raise
 
 
-def book_batch(parameters: Mapping[str, Any]) -> Booked | None:
-    """Book a batch; None if it is in the ledger already. See book_batch.sql for the parameters.
+def book_batches(batches: Sequence[Mapping[str, Any]]) -> list[Booked | None]:
+    """Book batches of distinct devices, in the order of the devices; None for each that is in the ledger already.
 
-    Every value travels as text of no declared type. So the statement has one list of types whatever is null or small,
-    and stays prepared; otherwise each combination of them would be prepared anew.
+    They travel as one JSON text, so the statement stays prepared whatever is null. See book_batches.sql for the names.
     """
-    row = _execute("book_batch", {name: _as_text(value) for name, value in parameters.items()}, prepare=True)
-    return None if row is None else Booked(*row)
+    sent = [{"place": place, **batch} for place, batch in enumerate(batches)]
+    booked: list[Booked | None] = [None] * len(sent)
+    for place, *found in _fetch("book_batches", {"batches": msgspec.json.encode(sent).decode()}):
+        booked[place] = Booked(*found)
+    return booked
 
 
 def repeat_batch(device_id: int, boot_id: str, batch_seq: int, sha256: bytes) -> tuple[bytes, dict[str, Any]] | None:
@@ -168,7 +183,7 @@ def _result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
 def _statement(name: str) -> tuple[str, tuple[str, ...]]:
     """The query with numbered placeholders, as the server takes it, and the parameters' names in that order.
 
-    Without comments and indentation. psycopg would parse a query as long as book_batch anew each time.
+    Without comments and indentation. psycopg would parse a query as long as book_batches anew each time.
     """
     lines = (line.strip() for line in (SQL_DIRECTORY / f"{name}.sql").read_text().splitlines())
     text = " ".join(line for line in lines if not line.startswith("--"))
@@ -183,25 +198,21 @@ def _copy_statement(table: str, names: tuple[str, ...]) -> str:
     return f"COPY {table} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
 
 
-def _as_text(value: Any) -> str | None:
-    """A value as PostgreSQL reads it from text."""
-    kind = type(value)
-    if value is None or kind is str:
-        return value
-    if kind is bytes:
-        return f"\\x{value.hex()}"
-    if kind is list:
-        return f"{{{','.join(map(str, value))}}}"
-    # numbers, booleans and times read back as they print
-    return str(value)
-
-
-def _execute(name: str, parameters: Mapping[str, Any], *, prepare: bool = False, rows: bool = True) -> Any:
-    """Run a query; its first row."""
+def _fetch(name: str, parameters: Mapping[str, Any]) -> list[tuple]:
+    """Run a query that is prepared on first use; its rows."""
     connection = connections[router.db_for_write(Context)]
     connection.ensure_connection()
     text, names = _statement(name)
     # Django's own cursor binds parameters in the client, so its statements cannot be prepared.
     with DatabaseErrorWrapper(connection), psycopg.RawCursor(connection.connection) as cursor:
-        cursor.execute(text, [parameters[name] for name in names], prepare=prepare or None)
+        return cursor.execute(text, [parameters[name] for name in names], prepare=True).fetchall()
+
+
+def _execute(name: str, parameters: Mapping[str, Any], *, rows: bool = True) -> Any:
+    """Run a query that is not for each batch; its first row."""
+    connection = connections[router.db_for_write(Context)]
+    connection.ensure_connection()
+    text, names = _statement(name)
+    with DatabaseErrorWrapper(connection), psycopg.RawCursor(connection.connection) as cursor:
+        cursor.execute(text, [parameters[name] for name in names])
         return cursor.fetchone() if rows else None

@@ -170,3 +170,42 @@ def test_windows_of_one_minute_are_one_row_and_their_histograms_add_up():
     assert (offset, counts.sum(), zero, offset + counts.size) == (histograms[0].offset, 3, 1, width)
     assert np.isnan(partials.values["latency_min"]).all()
     assert partials.values["energy_hist"] == [None]
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=7),
+    minutes=st.sampled_from([1, 3, 200, 100_000]),
+    seed=st.integers(0, 1000),
+    missing=st.sampled_from([0, 0.3, 1]),
+    class_ids=st.sampled_from([(0, 1, 2, 3), (5, 4_103, 2_000_000_000)]),
+)
+@pytest.mark.parametrize("roll_up", [minute_partials, cell_partials])
+def test_batches_rolled_up_at_once_get_the_very_rows_that_each_gets_alone(
+    roll_up, sizes, minutes, seed, missing, class_ids
+):
+    rng = np.random.default_rng(seed)
+    batches = [draw(rng, n, minutes, missing, class_ids) for n in sizes]
+    joined = Records(
+        *(
+            np.concatenate([getattr(batch, name) for batch in batches], axis=-1)
+            for name in ("time_us", "measures", "fallback", "outcome", "retries", "throttled", "class_id")
+        ),
+        batch=np.repeat(np.arange(len(sizes)), sizes),
+    )
+    together = roll_up(joined)
+    assert (np.diff(together.batch) >= 0).all()
+    for place, batch in enumerate(batches):
+        alone, mine = roll_up(batch), together.select(together.batch == place)
+        np.testing.assert_array_equal(mine.bucket_us, alone.bucket_us)
+        for name, values in alone.values.items():
+            np.testing.assert_array_equal(mine.values[name], values, err_msg=name)
+
+
+def test_windows_of_several_batches_are_kept_apart():
+    starts = START + MINUTE_US * np.array([0, 0, 0, 1])
+    numbers = {"count": np.array([1, 2, 4, 8])}
+    partials = window_partials(WindowColumns(starts, numbers, {}, batch=np.array([0, 0, 1, 1])))
+    assert partials.batch.tolist() == [0, 1, 1]
+    assert partials.bucket_us.tolist() == [START, START, START + MINUTE_US]
+    assert partials.values["count"].tolist() == [3, 4, 8]

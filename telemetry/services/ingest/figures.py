@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry import columns
-from telemetry.histograms import Histogram, HistogramRows
-from telemetry.partials import Partials, Records, WindowColumns, window_partials
+from telemetry.histograms import Histogram, HistogramRows, merge_packed
+from telemetry.partials import Partials, WindowColumns, window_partials
 from telemetry.protocol import CheckedWindow
 from telemetry.protocol.windows import Summary
 from telemetry.services.ingest.placing import Placed
@@ -18,27 +19,19 @@ from telemetry.services.ingest.placing import Placed
 _ROW = {measure: row for row, measure in enumerate(columns.MEASURES)}
 
 
-def records_of(placed: Placed, class_id: NDArray[np.int32]) -> Records:
-    """The inferences as they will be stored."""
-    inferences = placed.inferences
-    return Records(
-        placed.inference_us,
-        inferences.measures,
-        inferences.fallback,
-        inferences.outcome,
-        inferences.retries,
-        inferences.throttled,
-        class_id,
-    )
-
-
-def window_rollups(windows: list[CheckedWindow], start_us: NDArray[np.int64], class_ids: dict[str, int]) -> Partials:
+def window_rollups(
+    windows: Sequence[CheckedWindow],
+    start_us: NDArray[np.int64],
+    class_ids: Sequence[Mapping[str, int]],
+    batch: NDArray[np.int64],
+) -> Partials:
     """What windows add to minutes.
 
     Args:
         windows: w > 0 windows.
         start_us: (w,) event times of their starts.
-        class_ids: ids of the class names in them; a name without an id is left out.
+        class_ids: ids of the class names, of each window's workload; a name without an id is left out.
+        batch: (w,) place of each window's batch among the batches.
     """
 
     def column(value: Any) -> NDArray:
@@ -66,7 +59,7 @@ def window_rollups(windows: list[CheckedWindow], start_us: NDArray[np.int64], cl
         numbers[f"{measure}_n"] = np.array([s.count for s in summaries])
         numbers[f"{measure}_sum"] = np.array([s.sum for s in summaries])
         histograms[f"{measure}_hist"] = _histogram_rows([s.histogram for s in summaries])
-    return window_partials(WindowColumns(start_us, numbers, histograms))
+    return window_partials(WindowColumns(start_us, numbers, histograms, batch))
 
 
 def _histogram_rows(items: list[Histogram]) -> HistogramRows:
@@ -81,12 +74,12 @@ def _histogram_rows(items: list[Histogram]) -> HistogramRows:
     )
 
 
-def _class_rows(windows: list[CheckedWindow], class_ids: dict[str, int]) -> HistogramRows:
+def _class_rows(windows: Sequence[CheckedWindow], class_ids: Sequence[Mapping[str, int]]) -> HistogramRows:
     entries = [
-        (row, class_ids[name], count)
-        for row, window in enumerate(windows)
+        (row, ids[name], count)
+        for row, (window, ids) in enumerate(zip(windows, class_ids, strict=True))
         for name, count in window.classes.items()
-        if count and class_ids.get(name, -1) >= 0
+        if count and ids.get(name, -1) >= 0
     ]
     row, index, count = np.array(entries, dtype=np.int64).reshape(-1, 3).T
     return HistogramRows(row, index, count, np.zeros(len(windows), dtype=np.int64))
@@ -108,21 +101,39 @@ class Latest:
     error_rate: float | None = None
 
 
-def latest_figures(placed: Placed, partials: list[Partials]) -> Latest:
+_RATES = tuple(columns.FALLBACK_COLUMN.values()), tuple(columns.OUTCOME_COLUMN.values())
+_TOTALS = (
+    *("count", "throttled", "energy_n", "energy_sum", "confidence_n", "confidence_sum"),
+    *(name for names in _RATES for name in names),
+)
+
+
+def totals_of(partials: Sequence[Partials], n_batches: int) -> list[dict[str, float]]:
+    """What batches add to roll-ups, as far as `latest_figures` needs it, batch by batch."""
+    summed = [
+        sum(np.bincount(part.batch, part.values[name], n_batches) for part in partials).tolist() for name in _TOTALS
+    ]
+    return [dict(zip(_TOTALS, of_batch, strict=True)) for of_batch in zip(*summed, strict=True)]
+
+
+def latest_figures(
+    placed: Placed, totals: Mapping[str, float] | None, latency_hists: Sequence[bytes | None] = ()
+) -> Latest:
     """Means and rates over the batch, and the readings of its newest record.
 
     Args:
         placed: the batch.
-        partials: what it adds to roll-ups; empty where it adds nothing.
+        totals: see `totals_of`; None where it adds nothing to roll-ups.
+        latency_hists: packed histograms of its minutes, for a batch without inferences.
     """
     latest = Latest()
-    count = _total(partials, "count")
-    if count:
-        latest.energy_mj = _mean(partials, "energy")
-        latest.confidence = _mean(partials, "confidence")
-        latest.fallback_rate = sum(_total(partials, name) for name in columns.FALLBACK_COLUMN.values()) / count
-        latest.error_rate = sum(_total(partials, name) for name in columns.OUTCOME_COLUMN.values()) / count
-        latest.throttled = _total(partials, "throttled") > 0
+    if totals is not None and (count := totals["count"]):
+        latest.energy_mj = _mean(totals, "energy")
+        latest.confidence = _mean(totals, "confidence")
+        fallbacks, failures = _RATES
+        latest.fallback_rate = sum(totals[name] for name in fallbacks) / count
+        latest.error_rate = sum(totals[name] for name in failures) / count
+        latest.throttled = totals["throttled"] > 0
     latencies = placed.inferences.measures[0]
     if latencies.size:
         rank = int(np.ceil(0.95 * latencies.size)) - 1
@@ -132,10 +143,8 @@ def latest_figures(placed: Placed, partials: list[Partials]) -> Latest:
         for name, measure in (("temperature_c", "temperature"), ("power_w", "power"), ("memory_mb", "memory")):
             value = float(placed.inferences.measures[_ROW[measure], newest])
             setattr(latest, name, None if np.isnan(value) else value)
-    elif partials:
-        merged = HistogramRows.from_packed([h for p in partials for h in p.values["latency_hist"]])
-        offset, counts = merged.regroup(np.zeros(merged.n_rows, dtype=np.int64), 1).dense()
-        p95 = Histogram(offset, counts[0], int(merged.zero.sum())).quantile(0.95)
+    elif latency_hists:
+        p95 = merge_packed(latency_hists).quantile(0.95)
         latest.latency_p95_ms = None if np.isnan(p95) else p95
     if placed.states:
         newest = placed.states[int(np.argmax(placed.state_us))]
@@ -145,11 +154,6 @@ def latest_figures(placed: Placed, partials: list[Partials]) -> Latest:
     return latest
 
 
-def _total(partials: list[Partials], name: str) -> float:
-    # a few values each, for which numpy takes longer
-    return float(sum([sum(part.values[name].tolist()) for part in partials]))
-
-
-def _mean(partials: list[Partials], measure: str) -> float | None:
-    n = _total(partials, f"{measure}_n")
-    return _total(partials, f"{measure}_sum") / n if n else None
+def _mean(totals: Mapping[str, float], measure: str) -> float | None:
+    n = totals[f"{measure}_n"]
+    return totals[f"{measure}_sum"] / n if n else None

@@ -9,20 +9,10 @@ from typing import Any
 from django.conf import settings
 
 from fleet.exceptions import NotAllowed
-from fleet.models import Device, Token
-from fleet.services import tokens
-from telemetry import allowances, protocol, store
+from fleet.models import Device
+from telemetry import allowances, protocol
 from telemetry.exceptions import TooMany
 from telemetry.services.ingest.batches import Received, Sender, take_batch
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSender:
-    """An accepted device whose token was found good."""
-
-    pk: int
-    serial: str
-    is_gateway: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +34,6 @@ class Request:
     encoding: str
     now: datetime
     uptime_now_ms: float | None = None
-
-
-def known_sender(raw_token: str, now: datetime) -> KnownSender | None:
-    """The sender that a token proves, in one prepared query; None where a closer look is needed.
-
-    That is for `fleet.services.tokens.check`, which also says why a token is not good and notes when it was used. What
-    passes here would pass there: nothing is remembered, so a revocation is effective at once.
-    """
-    parts = tokens.parse(raw_token, tokens.TOKEN_PREFIX)
-    if parts is None:
-        return None
-    key_id, secret = parts
-    found = store.find_sender(key_id, now, noted_since=now - tokens.LAST_USED_RESOLUTION)
-    if found is None:
-        return None
-    kind, secret_hmac, pepper_version, pk, serial = found
-    if not tokens.secret_matches(key_id, secret, secret_hmac, pepper_version):
-        return None
-    return KnownSender(pk, serial, is_gateway=kind == Token.Kind.GATEWAY)
 
 
 def receive(request: Request) -> dict[str, Any]:

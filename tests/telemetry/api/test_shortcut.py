@@ -18,6 +18,7 @@ from fleet.models import Device, Token
 from fleet.services import tokens
 from telemetry.api.shortcut import TelemetryShortcut
 from telemetry.models import Batch, RequestReject
+from telemetry.services.ingest import known_sender
 from tests.telemetry.envelopes import encode, envelope
 
 pytestmark = pytest.mark.django_db
@@ -99,17 +100,18 @@ def counted() -> Counter:
 
 def test_a_batch_that_is_stored_gets_the_answer_and_the_counts_that_the_view_would_give(django, token, clock):
     answers, counts = [], []
-    for seq, application in enumerate((django, shortcut_to(never))):
+    # the second time the shortcut has seen the token, so that the batch might be taken along with others
+    for seq, application in enumerate((django, shortcut_to(never), shortcut_to(never))):
         before = counted()
         answers.append(send(application, token, envelope(clock, seq=seq)))
         counts.append(counted() - before)
     for status, _, content in answers:
         assert status == "200 OK"
         assert content.pop("server_time").endswith("Z")
-    assert answers[0] == answers[1]
-    assert counts[0] == counts[1]
+    assert answers[0] == answers[1] == answers[2]
+    assert counts[0] == counts[1] == counts[2]
     assert counts[1]["django_http_requests_before_middlewares_total",] == 1
-    assert list(Batch.objects.order_by("batch_seq").values_list("batch_seq", "inferences")) == [(0, 3), (1, 3)]
+    assert list(Batch.objects.order_by("batch_seq").values_list("batch_seq", "inferences")) == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_a_duplicate_and_a_partly_bad_batch_are_answered_without_django(token, clock):
@@ -136,13 +138,16 @@ REFUSALS = {
 }
 
 
+@pytest.mark.parametrize("is_seen", [True, False], ids=["token seen before", "token new"])
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_refusal_is_the_view_s_and_is_kept_once(django, token, clock, case):
+def test_a_refusal_is_the_view_s_and_is_kept_once(django, token, clock, case, is_seen):
     environ, body = REFUSALS[case]
     if isinstance(body, dict):
         body = encode(envelope(clock) | body)
     assert send(django, token, envelope(clock))[0] == "200 OK"
     expected = send(django, token, body, **environ)
+    if is_seen:
+        assert known_sender(token, clock)
     kept = RequestReject.objects.count()
     assert send(shortcut_to(django), token, body, **environ) == expected
     assert not expected[0].startswith("200")

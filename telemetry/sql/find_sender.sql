@@ -1,5 +1,0 @@
--- The device behind a token that is good at this moment and whose use was noted lately: what nearly every batch finds.
-SELECT t.kind, t.secret_hmac, t.pepper_version, d.id, d.serial
-FROM fleet_token t JOIN fleet_device d ON d.id = t.device_id
-WHERE t.key_id = %(key_id)s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %(now)s)
-  AND t.last_used_at > %(noted_since)s AND d.status = 'accepted'
