@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from fleet import page
 from fleet.exceptions import InvalidInput
 from fleet.models.budgets import SHARES
-from fleet.tables import csv_response
+from fleet.tables import table_response
 from telemetry.selectors.budget_room import NOT_IN_TELEMETRY, BudgetRoom, budget_rooms
 from telemetry.views.question import Question
 
@@ -20,8 +20,8 @@ COLUMNS = ("workload", "hardware_target", "version", "limit", "hard", "soft", "m
 
 @login_required
 @require_GET
-def budgets(request: HttpRequest) -> HttpResponse:
-    """Every current budget with the room left to each limit over the range; `format=csv` gives the same as a file."""
+def budgets(request: HttpRequest) -> HttpResponseBase:
+    """Every current budget with the room left to each limit over the range; as a file with `format=csv` or `json`."""
     moment = timezone.now()
     state = page.context(request, now=moment, filters=("workload", "hardware_target", "region", "release"))
     params = {**request.GET.dict(), "from": state["range"].start_text, "to": state["range"].end_text}
@@ -30,8 +30,8 @@ def budgets(request: HttpRequest) -> HttpResponse:
     except InvalidInput as refusal:
         return render(request, "telemetry/budgets.html", {**state, "refusal": refusal.detail}, status=422)
     found = budget_rooms(question.selection, start=question.range.start, end=question.end)
-    if request.GET.get("format") == "csv":
-        return csv_response("budgets", COLUMNS, _rows(found))
+    if file := table_response(request.GET.get("format", ""), "budgets", COLUMNS, _rows(found)):
+        return file
     return render(
         request,
         "telemetry/budgets.html",

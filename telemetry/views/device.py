@@ -22,10 +22,11 @@ from telemetry.selectors.series import metric_series
 from telemetry.selectors.timeline import device_timeline
 from telemetry.store.events import ClockRow, counter_rates
 from telemetry.views.event_words import detail_words
-from telemetry.views.panels import panel
+from telemetry.views.panels import TableFile, panel
 from telemetry.views.question import Question, figure, window_notes
 
 EVENTS_LISTED = 50
+COUNTER_COLUMNS = ("counter", "rose_by", "per_hour")
 # A clock that had to be put right by so much was not just drifting.
 LARGE_OFFSET_MS = 120_000.0
 _LANES = (("temperature", "mean"), ("energy", "mean"), ("memory", "mean"), ("queue_depth", "mean"))
@@ -150,4 +151,5 @@ def counters(question: Question) -> dict[str, Any]:
     rows = [
         (name, delta, 3600 * delta / seconds if seconds else None) for name, (delta, seconds) in sorted(totals.items())
     ]
-    return {"rows": rows, "device": device}
+    files = [TableFile("counters", COUNTER_COLUMNS, (dict(zip(COUNTER_COLUMNS, row, strict=True)) for row in rows))]
+    return {"rows": rows, "device": device, "files": files}

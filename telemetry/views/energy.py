@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from fleet import page
 from fleet.exceptions import InvalidInput
-from fleet.tables import csv_response
+from fleet.tables import table_response
 from telemetry import charts
 from telemetry.charts import Chart
 from telemetry.selectors.absence import why_empty
-from telemetry.selectors.batteries import batteries
+from telemetry.selectors.batteries import BatteryLife, batteries
 from telemetry.selectors.energy import (
     CLASS_SPAN,
+    ClassEnergy,
     EnergyFigures,
     EnergyVariation,
     energy_by_class,
@@ -29,7 +31,7 @@ from telemetry.selectors.energy import (
 )
 from telemetry.selectors.throttling import throttling
 from telemetry.views.explore import page_state
-from telemetry.views.panels import panel
+from telemetry.views.panels import TableFile, panel
 from telemetry.views.question import Question, answer_refusal, figure, group_label
 
 # value of `by`: its word, and the dimensions that rows stand for
@@ -48,6 +50,9 @@ COLUMNS = (
     "group", "inferences", "joules", "idle_joules", "mean_mj", "p95_mj", "stddev_mj", "sustained_w", "peak_w",
     "idle_share", "throttled_share", "temperature_c",
 )  # fmt: skip
+
+CLASS_COLUMNS = tuple(field.name for field in fields(ClassEnergy))
+BATTERY_COLUMNS = tuple(field.name for field in fields(BatteryLife))
 
 
 @login_required
@@ -75,8 +80,8 @@ def energy(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_GET
-def figures(request: HttpRequest) -> HttpResponse:
-    """What an inference costs, by group and in all; `format=csv` gives the groups as a file."""
+def figures(request: HttpRequest) -> HttpResponseBase:
+    """What an inference costs, by group and in all; `format=csv` or `json` gives the groups as a file."""
     try:
         question = Question.of(request.GET.dict(), now=timezone.now())
         by = request.GET.get("by") or "mode"
@@ -86,8 +91,8 @@ def figures(request: HttpRequest) -> HttpResponse:
         return answer_refusal(request, refusal)
     span = {"start": question.range.start, "end": question.end}
     rows = energy_figures(question.selection, group_by=GROUPINGS[by][1], **span)
-    if request.GET.get("format") == "csv":
-        return csv_response("energy", COLUMNS, (_plain(row) for row in rows))
+    if file := table_response(request.GET.get("format", ""), "energy", COLUMNS, (_plain(row) for row in rows)):
+        return file
     whole = energy_figures(question.selection, group_by=(), **span)
     context = {
         "question": question,
@@ -110,6 +115,7 @@ def details(question: Question) -> dict[str, Any]:
     span = {"start": newest, "end": question.end}
     variation = energy_variation(question.selection, most_devices=most, **span)
     classes = energy_by_class(question.selection, start=question.range.start, end=question.end)
+    charges = batteries(question.selection, start=question.range.start, end=question.end)
     return {
         "newest": newest,
         "starts": ramp_up(question.selection, most_devices=most, **span),
@@ -118,7 +124,11 @@ def details(question: Question) -> dict[str, Any]:
         "classes": classes,
         "dearest": max((row.mean_mj for row in classes), default=0) or None,
         "class_start": max(question.range.start, question.end - CLASS_SPAN),
-        "batteries": batteries(question.selection, start=question.range.start, end=question.end),
+        "batteries": charges,
+        "files": [
+            TableFile("energy-by-class", CLASS_COLUMNS, map(asdict, classes)),
+            TableFile("batteries", BATTERY_COLUMNS, map(asdict, charges.lives)),
+        ],
     }
 
 

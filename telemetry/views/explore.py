@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 
 from fleet import page, timerange
 from fleet.exceptions import InvalidInput
-from fleet.tables import csv_response
+from fleet.tables import csv_response, json_response
 from telemetry.metrics import Metric
 from telemetry.mix_difference import MINIMUM_DEVICES, RESAMPLES
 from telemetry.models import Context
@@ -110,7 +110,7 @@ def _instants(params: QueryDict, now: datetime) -> dict[str, str]:
 
 @login_required
 @require_GET
-def differences(request: HttpRequest) -> HttpResponse:
+def differences(request: HttpRequest) -> HttpResponseBase:
     """Which dimension differs inside the selected region; a refusal comes back in the panel's place."""
     try:
         question = Question.of(request.GET.dict(), now=timezone.now())
@@ -133,7 +133,7 @@ def differences(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _file(question: Question, found: RegionDifferences, form: str) -> HttpResponse:
+def _file(question: Question, found: RegionDifferences, form: str) -> HttpResponseBase:
     """The differences as a file: one row per level, and in JSON what they rest on."""
     rows = [
         dict(zip(COLUMNS, (dimension.name, dimension.divergence, *_figures(level)), strict=True))
@@ -148,9 +148,8 @@ def _file(question: Question, found: RegionDifferences, form: str) -> HttpRespon
         "region": region,
         **{name: getattr(found, name) for name in rests_on},
         "as_of": question.as_of,
-        "levels": rows,
     }
-    return JsonResponse(document, headers={"Content-Disposition": 'attachment; filename="differences.json"'})
+    return json_response("differences", rows, about=document, rows_name="levels")
 
 
 def _figures(level: Level) -> tuple:

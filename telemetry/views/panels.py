@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -18,11 +18,11 @@ from fleet import timerange
 from fleet.exceptions import InvalidInput
 from fleet.models import DeviceGroup
 from fleet.scopes import scopes_of_user
-from fleet.tables import csv_response
+from fleet.tables import table_response
 from telemetry.charts import sparkline
 from telemetry.metrics import METRICS
 from telemetry.selectors.device_table import FALLING, DeviceRow, device_rows, latency_sparks, worst_devices
-from telemetry.selectors.fleet_state import cells, throttled_now
+from telemetry.selectors.fleet_state import LIMITS, Cell, cells, throttled_now
 from telemetry.selectors.presence import presence, selected_devices
 from telemetry.selectors.series import metric_series
 from telemetry.views.question import Question, answer_refusal, words
@@ -30,26 +30,68 @@ from telemetry.views.question import Question, answer_refusal, words
 DEVICES_PER_PAGE = 50
 WORST = 8
 SPARK_STEPS = 48
+# of files
+DEVICE_COLUMNS = tuple(name for name in DeviceRow.__dataclass_fields__ if name not in ("device_id", "release_id"))
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table of a panel that also comes as a file; `columns` are those of `rows`."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Iterable[Mapping[str, Any]]
 
 
 def panel(template: str, *, default: str = timerange.DEFAULT) -> Callable[[Callable[[Question], dict]], Callable]:
-    """Turn a function from question to template context into a view; a refusal comes back in the panel's place."""
+    """Turn a function from question to template context into a view; a refusal comes back in the panel's place.
+
+    What the context calls `files` are its tables: `format=csv` or `json` gives the first, or the one that `table`
+    names.
+    """
 
     def decorate(build: Callable[[Question], dict[str, Any]]) -> Callable[[HttpRequest], HttpResponse]:
         @login_required
         @require_GET
         @wraps(build)
-        def view(request: HttpRequest) -> HttpResponse:
+        def view(request: HttpRequest) -> HttpResponseBase:
             try:
                 question = Question.of(request.GET.dict(), now=timezone.now(), default=default)
                 found = build(question)
             except InvalidInput as refusal:
                 return answer_refusal(request, refusal)
-            return render(request, template, {"question": question, **found})
+            return _file(request, found.pop("files", ())) or render(request, template, {"question": question, **found})
 
         return view
 
     return decorate
+
+
+def _file(request: HttpRequest, files: Sequence[TableFile]) -> HttpResponseBase | None:
+    """The table that is asked for as a file; None where the panel itself is."""
+    for file in files:
+        if request.GET.get("table", file.name) == file.name:
+            return table_response(request.GET.get("format", ""), file.name, file.columns, file.rows)
+    return None
+
+
+# Figures of a cell, each with the limit that it is held against where there is one.
+CELL_FIGURES = (
+    "latency_p50", "latency_p95", "latency_p99", "energy", "confidence", "fallback_rate", "error_rate",
+    "throttled_share",
+)  # fmt: skip
+
+
+def cells_file(name: str, found: Sequence[Cell], *dimensions: str) -> TableFile:
+    """Cells with their figures and limits."""
+    limits = {figure: f"{figure}_limit" for figure in CELL_FIGURES if figure in LIMITS}
+    rows = (
+        {**cell.group, "inferences": cell.count}
+        | {figure: getattr(cell, figure).value for figure in CELL_FIGURES}
+        | {column: getattr(cell, figure).limit for figure, column in limits.items()}
+        for cell in found
+    )
+    return TableFile(name, (*dimensions, "inferences", *CELL_FIGURES, *limits.values()), rows)
 
 
 @panel("telemetry/_now_panel.html")
@@ -72,6 +114,7 @@ def now(question: Question) -> dict[str, Any]:
         "total": total,
         "devices_query": question.devices_query,
         "resolution": words(question.step),
+        "files": [cells_file("hardware-targets", found, "workload", "hardware_target")],
     }
 
 
@@ -83,19 +126,19 @@ def worst(question: Question) -> dict[str, Any]:
     return {
         "rows": [(row, sparkline(sparks[row.device_id]), _why(row)) for row in listed],
         "devices_query": question.devices_query,
+        "files": [TableFile("standing-out", ("why", *DEVICE_COLUMNS), ({"why": _why(r), **asdict(r)} for r in listed))],
     }
 
 
 @login_required
 @require_GET
-def devices(request: HttpRequest) -> HttpResponse:
-    """The device table: filtered and sorted by the query string of the devices page, or the whole of it as CSV."""
+def devices(request: HttpRequest) -> HttpResponseBase:
+    """The device table: filtered and sorted by the query string of the devices page, or the whole of it as a file."""
     params = request.GET.dict()
     moment = timezone.now()
     rows = device_rows(params, now=moment)
-    if params.get("format") == "csv":
-        columns = [name for name in DeviceRow.__dataclass_fields__ if name not in ("device_id", "release_id")]
-        return csv_response("devices", columns, (asdict(row) for row in rows))
+    if file := _file(request, [TableFile("devices", DEVICE_COLUMNS, (asdict(row) for row in rows))]):
+        return file
     page = Paginator(rows, DEVICES_PER_PAGE).get_page(params.get("page"))
     sparks = latency_sparks([row.device_id for row in page], now=moment)
     may_tag = "fleet:write" in scopes_of_user(request.user)
@@ -155,6 +198,7 @@ def release(question: Question) -> dict[str, Any]:
         "mine": mine,
         "other": other,
         "rows": [(target, by_key.get((target, mine)), by_key.get((target, other))) for target in targets],
+        "files": [cells_file("by-hardware", found, "workload", "hardware_target", "release")],
     }
 
 

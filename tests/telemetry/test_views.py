@@ -202,6 +202,32 @@ def test_the_release_panel_shows_both_releases_on_the_same_hardware(client, meas
     assert text.count(cast.orin.slug) == 2
 
 
+@pytest.mark.parametrize(
+    ("panel", "table", "column"),
+    [
+        ("now", "hardware-targets", "latency_p95"),
+        ("release", "by-hardware", "release"),
+        ("worst", "standing-out", "why"),
+        ("devices", "devices", "serial"),
+        ("energy", "energy", "mean_mj"),
+        ("energy-details", "energy-by-class", "mean_mj"),
+        ("energy-details", "batteries", "hours"),
+    ],
+)
+def test_every_table_of_a_panel_comes_as_csv_and_json_with_the_same_rows(client, measured, panel, table, column):
+    query = {"workload": "lane-assist", "release": "4.2.0", "from": "-6h", "table": table}
+    answer = client.get(f"/panels/{panel}/", {**query, "format": "csv"})
+    assert f'filename="{table}.csv"' in answer["Content-Disposition"]
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
+    found = json.loads(b"".join(client.get(f"/panels/{panel}/", {**query, "format": "json"})))
+    assert len(found) == len(rows)
+    assert all(list(line) == list(row) and column in row for line, row in zip(rows, found, strict=True))
+    if table not in ("batteries", "standing-out"):
+        assert rows
+        page = client.get(f"/panels/{panel}/", query).content.decode()
+        assert "format=csv" in page and "format=json" in page
+
+
 def test_ingest_health_names_each_reason_with_its_remedy_and_a_sample(client, measured, cast, make_device, now):
     device = make_device("orin-c", cast.orin, cast.north)
     RequestReject.objects.create(
