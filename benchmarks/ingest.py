@@ -1,6 +1,6 @@
 """What ingest costs: records per second beside bare binary COPY, time to acknowledgement, bytes on disk.
 
-    python benchmarks/ingest.py [--seconds 5] [--connections 4] [--rounds 3] [--quick]
+    python benchmarks/ingest.py [--seconds 5] [--connections 32] [--rounds 3] [--quick]
 
 Makes a database of its own on the server of DATABASE_URL and a web server on it, and removes both. The devices' clocks
 begin at a whole minute and everything else is drawn from fixed seeds, so each run sends the same records.
@@ -296,10 +296,10 @@ def main() -> None:
     """Run all parts and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
-    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="web processes")
-    parser.add_argument("--threads", type=int, default=4, help="threads of each")
+    parser.add_argument("--threads", type=int, default=16, help="threads of each")
     parser.add_argument("--quick", action="store_true", help="throughput alone")
     options = parser.parse_args()
     began = time.perf_counter()

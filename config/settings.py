@@ -152,7 +152,7 @@ DATABASES["default"].update(
         "prepare_threshold": 5 if env.bool("RIDGELINE_PREPARED_STATEMENTS", default=True) else None,
         "pool": {
             "min_size": 1,
-            "max_size": env.int("RIDGELINE_DB_POOL", default=8),
+            "max_size": env.int("RIDGELINE_DB_POOL", default=16),
             # a request waits this long for a connection, then is answered 503 with Retry-After
             "timeout": env.float("RIDGELINE_DB_POOL_TIMEOUT", default=3.0),
         },

@@ -8,7 +8,8 @@ from pathlib import Path
 wsgi_app = "config.wsgi:application"
 worker_class = "gthread"
 workers = int(os.environ.get("RIDGELINE_WEB_WORKERS", "0")) or min(4, (os.cpu_count() or 1) + 1)
-threads = int(os.environ.get("RIDGELINE_WEB_THREADS", "8"))
+# Batches that these threads hold at the same time are stored in one transaction, which only one of them then needs.
+threads = int(os.environ.get("RIDGELINE_WEB_THREADS", "16"))
 # The product is imported once and then forked: it starts sooner and its processes share their memory.
 preload_app = True
 timeout = 60
