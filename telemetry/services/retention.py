@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from telemetry.models import BatchGap, MaintenanceRun, QuarantinedRecord, RequestReject
 from telemetry.services.folding import fold
-from telemetry.services.maintenance import recorded
+from telemetry.services.maintenance import Work, recorded
 from telemetry.store import upkeep
 
 # Hypertable -> the setting in RETENTION_DAYS that it follows. device_day and cohort_day are kept for ever.
@@ -60,7 +60,7 @@ def apply_retention(now: datetime, *, clock: Callable[[], datetime]) -> dict[str
         work.result["dropped_chunks"] = {
             table: chunks for table, kind in TABLES.items() if (chunks := upkeep.drop_chunks(table, horizon(kind, now)))
         }
-        work.result["compressed_chunks"] = _compress(now)
+        _compress(work, now)
     return work.result
 
 
@@ -78,8 +78,26 @@ def _delete_plain_rows(now: datetime) -> dict[str, int]:
         }
 
 
-def _compress(now: datetime) -> dict[str, list[str]] | None:
-    """Names of the chunks compressed, by table; None where the edition has no compression."""
+def _compress(work: Work, now: datetime) -> None:
+    """Compress what is due, chunk by chunk, and note it; None where the edition has no compression.
+
+    A chunk that cannot be compressed is as good as before: it is told, and neither stops the others nor the retention.
+    """
+    work.result["compressed_chunks"] = None
     if not upkeep.has_compression():
-        return None
-    return {table: upkeep.compress_chunks(table, now - age) for table, age in COMPRESS_AFTER.items()}
+        return
+    compressed: dict[str, list[str]] = {}
+    work.result["compressed_chunks"] = compressed
+    for table, age in COMPRESS_AFTER.items():
+        try:
+            chunks = upkeep.uncompressed_chunks(table, now - age)
+            if chunks:
+                with transaction.atomic():
+                    upkeep.enable_compression(table)
+            for chunk in chunks:
+                with transaction.atomic():
+                    upkeep.compress_chunk(chunk)
+                compressed.setdefault(table, []).append(chunk)
+        except DatabaseError as refusal:
+            work.result["error"] = f"{table} was not compressed: {str(refusal).splitlines()[0]}"
+            work.succeeded = False

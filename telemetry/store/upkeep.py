@@ -64,15 +64,32 @@ def has_compression() -> bool:
         return execute(cursor, query("license"), {})[0][0] == "timescale"
 
 
-def compress_chunks(table: str, before: datetime) -> list[str]:
-    """Compress the chunks of a hypertable that lie wholly before a time (Community edition); returns their names."""
+def uncompressed_chunks(table: str, before: datetime) -> list[str]:
+    """Names of the chunks of a hypertable that lie wholly before a time and are not compressed, the oldest first."""
     with writing() as cursor:
-        cursor.execute(
-            query("enable_compression").format(
-                table=sql.Identifier(table), order=sql.Literal(_COMPRESSION_ORDER[table])
-            )
-        )
-        return [name for (name,) in execute(cursor, query("compress_chunks"), {"table": table, "before": before})]
+        return [name for (name,) in execute(cursor, query("uncompressed_chunks"), {"table": table, "before": before})]
+
+
+def enable_compression(table: str) -> None:
+    """Set column compression of a hypertable up, unless it is: with compressed chunks it may not be changed.
+
+    Raises:
+        NotSupportedError: the edition has no compression.
+    """
+    with writing() as cursor:
+        if not execute(cursor, query("compression_enabled"), {"table": table})[0][0]:
+            order = sql.Literal(_COMPRESSION_ORDER[table])
+            cursor.execute(query("enable_compression").format(table=sql.Identifier(table), order=order))
+
+
+def compress_chunk(chunk: str) -> None:
+    """Compress one chunk.
+
+    Raises:
+        NotSupportedError: the edition has no compression.
+    """
+    with writing() as cursor:
+        cursor.execute(query("compress_chunk"), {"chunk": chunk})
 
 
 # --- tiers from finer tiers ------------------------------------------------------------------------------------------

@@ -69,7 +69,9 @@ def _result(run: MaintenanceRun) -> str:
     if run.kind == MaintenanceRun.Kind.RETENTION:
         chunks = sum(len(names) for names in result.get("dropped_chunks", {}).values())
         rows = sum(result.get("deleted_rows", {}).values())
-        return f"{chunks} chunks dropped, {rows} rows deleted"
+        compressed = result.get("compressed_chunks")
+        told = "" if compressed is None else f", {sum(map(len, compressed.values()))} chunks compressed"
+        return f"{chunks} chunks dropped, {rows} rows deleted{told}"
     rows = sum(result.get("rows", {}).values())
     return f"{', '.join(result.get('rows', {}))}: {rows:,} rows" if rows else ""
 

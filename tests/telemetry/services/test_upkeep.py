@@ -12,11 +12,11 @@ from django.utils import timezone
 from telemetry import store
 from telemetry.models import Batch, MaintenanceRun, QuarantinedRecord
 from telemetry.partials import HOUR_US, MINUTE_US, cell_partials, minute_partials
-from telemetry.selectors.status.upkeep import progress_of
+from telemetry.selectors.status.upkeep import progress_of, run_line
 from telemetry.services import folding
 from telemetry.services.auditing import audit_tiers
 from telemetry.services.rebuilding import TIERS, rebuild_tiers
-from telemetry.services.retention import apply_retention, horizon
+from telemetry.services.retention import COMPRESS_AFTER, apply_retention, horizon
 from telemetry.store import upkeep
 from tests.telemetry.records import draw_records, make_context, store_batch
 
@@ -252,6 +252,45 @@ def test_retention_drops_whole_chunks_per_tier_and_keeps_the_rest(cast, make_dev
     assert result["deleted_rows"] == {"ledger": 2, "gaps": 0, "quarantine": 1, "refusals": 0}
     # the edition under test cannot compress, and says so
     assert result["compressed_chunks"] is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_chunks_that_are_due_for_compression_are_found_in_the_catalogue(cast, make_device, now):
+    rng = np.random.default_rng(57)
+    device, context = make_device(), make_context(cast.release, now)
+    for seq, age in enumerate((1, 5, 9)):
+        received = now - age * DAY
+        store_batch(device, context, draw_records(rng, [received] * 10), seq=seq, received_at=received)
+    chunks = upkeep.uncompressed_chunks("inference", now - COMPRESS_AFTER["inference"])
+    held = [{row[0] for row in rows(chunk, "1")} for chunk in chunks]
+    assert held == [{now - 9 * DAY}, {now - 5 * DAY}]
+    assert upkeep.uncompressed_chunks("device_state", now) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edition_that_will_not_compress_is_told_and_the_rest_of_the_run_is_done(cast, make_device, now, monkeypatch):
+    assert upkeep.has_compression() is False
+    rng = np.random.default_rng(58)
+    device, context = make_device(), make_context(cast.release, now)
+    for seq, age in enumerate((5, 20)):
+        received = now - age * DAY
+        store_batch(device, context, draw_records(rng, [received] * 10), seq=seq, received_at=received)
+    # as a server would be that says it could; the refusal is the database's own
+    monkeypatch.setattr(upkeep, "has_compression", lambda: True)
+    result = apply_retention(now, clock=lambda: now)
+    assert "inference" in result["dropped_chunks"] and result["compressed_chunks"] == {}
+    run = MaintenanceRun.objects.get(kind="retention")
+    line = run_line(MaintenanceRun.Kind.RETENTION, run, now)
+    assert run.succeeded is False and line.state == "bad"
+    assert "was not compressed" in line.note and "not supported" in line.note
+
+
+@pytest.mark.parametrize("compressed", [None, {"inference": ["a", "b"], "device_minute": ["c"]}])
+def test_the_status_page_says_how_many_chunks_were_compressed_where_the_edition_can(now, compressed):
+    result = {"dropped_chunks": {"inference": ["x"]}, "deleted_rows": {}, "compressed_chunks": compressed}
+    run = MaintenanceRun(kind="retention", started_at=now, finished_at=now, succeeded=True, result=result)
+    note = run_line(MaintenanceRun.Kind.RETENTION, run, now).note
+    assert ("3 chunks compressed" in note) is bool(compressed)
 
 
 @pytest.mark.django_db(transaction=True)

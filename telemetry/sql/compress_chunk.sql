@@ -1,0 +1,2 @@
+-- Compresses one chunk (Community edition).
+SELECT compress_chunk(%(chunk)s::regclass)
