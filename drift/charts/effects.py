@@ -1,7 +1,9 @@
 """An effect with its interval and margin, and how it is written for people."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from drift.stats.metrics import METRICS, Kind
 
@@ -70,6 +72,19 @@ def interval_text(metric: str, lower: float | None, upper: float | None) -> str:
     low = "…" if lower is None else effect_text(metric, lower)
     high = "…" if upper is None else effect_text(metric, upper)
     return f"{low} to {high}"
+
+
+def described_in_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Metrics that a look reports and does not test, as templates/drift/_described.html shows them."""
+    return [
+        {
+            "row": row,
+            "title": METRICS[row["metric"]].title if row["metric"] in METRICS else row["metric"],
+            "effect": effect_text(row["metric"], row["effect"]),
+            "interval": interval_text(row["metric"], row["lower"], row["upper"]),
+        }
+        for row in rows
+    ]
 
 
 def _signed(value: float, digits: int) -> str:

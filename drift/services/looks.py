@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.periods import Arm, Periods, shape_labels
-from drift.stats.look import HardLimit, LookInput, LookResult, MetricInput, ShapeInput, evaluate_look
+from drift.stats.look import (
+    DescribedInput,
+    HardLimit,
+    LookInput,
+    LookResult,
+    MetricInput,
+    ShapeInput,
+    evaluate_look,
+)
 from drift.stats.metrics import GUARDRAIL_SHAPES, GUARDRAILS, METRICS
 from drift.stats.summaries import metric_values, nullable
 from fleet.models.budgets import Limit
@@ -48,7 +56,8 @@ class LookPlan:
 
     `baseline_release_ids` empty means any release but the treated one. `margins` and `limits` are per hardware target:
     `{target: {metric: margin}}` in effect units, `{target: {budget limit: bound}}` in the limit's own unit. `window` is
-    the step of the scan for late onset.
+    the step of the scan for late onset. `metrics` and what the budgets name are judged; of `described` those that are
+    not judged are reported beside them.
     """
 
     workload_id: int
@@ -71,6 +80,7 @@ class LookPlan:
     stopped_lanes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = GUARDRAILS
     shapes: tuple[str, ...] = GUARDRAIL_SHAPES
+    described: tuple[str, ...] = tuple(METRICS)
 
     @property
     def arms(self) -> tuple[list[int], list[int]]:
@@ -172,6 +182,7 @@ def look_at(
         inferences=[int(count) for count in cumulative.scatter(lambda arm: arm.period.count.astype(float), 0.0)],
         hard_limits=_hard_limits(plan, cumulative),
         state=state,
+        described=_described(plan, baseline, cumulative),
     )
     return LookOutcome(given=inputs, result=evaluate_look(inputs), completeness=_completeness(plan, cumulative))
 
@@ -248,6 +259,22 @@ def _metric_input(
         limits=bounds,
         required=bool(margins or bounds),
     )
+
+
+def _described(plan: LookPlan, baseline: Periods, cumulative: Periods) -> list[DescribedInput]:
+    """Device values of what is reported and not judged; what no device has in both periods is left out."""
+    judged = judged_metrics(plan)
+    found = []
+    for name in METRICS:
+        if name in judged or name not in plan.described:
+            continue
+        pre, post = (
+            periods.scatter(lambda arm, name=name: metric_values(arm.period, name), np.nan)
+            for periods in (baseline, cumulative)
+        )
+        if (np.isfinite(pre) & np.isfinite(post)).any():
+            found.append(DescribedInput(name, nullable(pre), nullable(post)))
+    return found
 
 
 def _shape_input(name: str, baseline: Periods, cumulative: Periods, recent: Periods | None) -> ShapeInput | None:

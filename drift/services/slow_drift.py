@@ -134,6 +134,7 @@ def hold_back_plan(
         margins={cell.hardware_target.slug: {name: margin.value for name, margin in margins.items()}},
         metrics=METRIC_NAMES,
         shapes=(),
+        described=(),
     )
 
 

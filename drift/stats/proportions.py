@@ -72,14 +72,16 @@ def share_error_floor(shares: NDArray[np.float64], n: NDArray[np.integer], treat
     """The standard error that counting leaves in a difference of shares, however well the devices agree.
 
     sqrt(p (1 - p) (1/N_T + 1/N_C)) with p = (events + 1) / (inferences + 2) over both arms (Laplace), N inferences per
-    arm; arrays have shape (devices,), NaN shares are left out. Infinite without inferences in both arms.
+    arm; arrays have shape (devices,), NaN shares are left out. Infinite without inferences in both arms. Where a device
+    counts more events than inferences (retries) they are no share, and their variance is Poisson's, p for p (1 - p).
     """
     heard = np.isfinite(shares) & (n > 0)
     arms = [float(n[heard & arm].sum()) for arm in (treated, ~treated)]
     if min(arms) <= 0.0:
         return math.inf
     p = (float((shares[heard] * n[heard]).sum()) + 1.0) / (sum(arms) + 2.0)
-    return math.sqrt(p * (1.0 - p) * (1.0 / arms[0] + 1.0 / arms[1]))
+    variance = p if (shares[heard] > 1.0).any() else p * (1.0 - p)
+    return math.sqrt(variance * (1.0 / arms[0] + 1.0 / arms[1]))
 
 
 @dataclass(frozen=True)

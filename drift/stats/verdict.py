@@ -296,10 +296,14 @@ class LaneResult:
     would_settle: str
     exclusions: list[dict[str, str]]
     """Metrics that this lane could not owe, each with the reason: never measured there, or too little traffic."""
+    described: list[dict[str, Any]] | None = None
+    """Metrics reported beside the judged ones; None where none was given, and then no word of it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, the fields of a lane in a retrospective answer and more."""
+        described = {} if self.described is None else {"described": self.described}
         return {
+            **described,
             "hardware_target": self.hardware_target,
             "verdict": str(self.verdict),
             "reason": self.reason,

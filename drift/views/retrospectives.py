@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from drift.charts import Effect, effect_text, interval_glyph, interval_text
+from drift.charts import Effect, described_in_words, effect_text, interval_glyph, interval_text
 from drift.models import Retrospective
 from drift.selectors import retrospectives as selectors
 from drift.services import retrospectives as service
@@ -74,7 +74,7 @@ def retrospective(request: HttpRequest, pk: int) -> HttpResponse:
             "alarms": crying([look["verdict"] for look in looks]) if looks else None,
             "spells": spells(looks),
             "lanes": [_lane(lane, looks[-1]) for lane in looks[-1]["lanes"]] if looks else [],
-            "secondary": [_secondary(row) for row in kept.result.get("secondary", [])] if looks else [],
+            "secondary": described_in_words(kept.result.get("secondary", [])) if looks else [],
             "crumbs": [("Retrospectives", reverse("drift:retrospectives")), (f"Run {kept.pk}", None)],
         },
     )
@@ -184,17 +184,6 @@ def spells(looks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _secondary(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A metric that is reported and not tested, in words."""
-    name = row["metric"]
-    return {
-        "row": row,
-        "title": METRICS[name].title if name in METRICS else name,
-        "effect": effect_text(name, row["effect"]),
-        "interval": interval_text(name, row["lower"], row["upper"]),
-    }
 
 
 def _history(kept: Retrospective) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from drift.charts import described_in_words
 from fleet.models.people import Role
 from rollouts.models import Approval, Evidence, LaneTransition, Recommendation
 from rollouts.plans import CHANGE_RECORD
@@ -86,6 +87,7 @@ def _recommendation(evidence: Evidence, document: dict[str, Any]) -> dict[str, A
         "advice": found,
         "decision": document["decision"],
         "gate": table,
+        "described": described_in_words((look or {}).get("described", ())),
         "metrics": [row for row in table if row["kind"] == "metric" and row["effect"] is not None],
         "run": found.run if found else None,
         "target": document["hardware_target"],

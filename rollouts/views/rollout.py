@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -13,11 +14,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from drift.charts import described_in_words
 from fleet.actors import Actor
 from fleet.exceptions import DomainError, InvalidInput
 from fleet.models import User
 from fleet.models.people import Role
-from rollouts.machine import State
+from rollouts.machine import WATCHED, State
 from rollouts.models import Evidence, Rollout, StageRun
 from rollouts.selectors import board as selectors
 from rollouts.selectors.lanes import LaneView
@@ -45,7 +47,8 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
     now = timezone.now()
     picture = selectors.board(found, now)
     views = [row.view for row in picture.rows]
-    chosen = _chosen(views, request.GET.get("lane", ""))
+    wanted = request.GET.get("lane", "")
+    chosen = _chosen(views, wanted)
     manager = request.user.has_role(Role.RELEASE_MANAGER)
     sheet = start_sheet(found)
     return render(
@@ -58,6 +61,7 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
             "board": picture,
             "rows": board_rows(picture),
             "chosen": chosen,
+            "no_such_lane": wanted if wanted and (chosen is None or chosen.target != wanted) else "",
             "lane": _lane_context(chosen, picture, request.user, now) if chosen else None,
             "start": _sheet_context(sheet, request.user, found, now) if sheet else None,
             "actions": _rollout_actions(found, picture, sheet, now) if manager else [],
@@ -113,7 +117,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     except DomainError as refusal:
         messages.error(request, f"Nothing was changed. {refusal}")
     address = reverse("rollouts:rollout", args=[found.pk])
-    return redirect(f"{address}?lane={target}" if target else address)
+    return redirect(f"{address}?{urlencode({'lane': target})}" if target else address)
 
 
 def _common(request: HttpRequest, target: str) -> dict[str, Any]:
@@ -185,6 +189,7 @@ def _chosen(views: list[LaneView], wanted: str) -> LaneView | None:
 def _lane_context(view: LaneView, picture: selectors.Board, user: User, now: Any) -> dict[str, Any]:
     """Everything about one lane that a decision rests on."""
     advice = view.recommendation
+    entry = (view.look.lane(view.target) if view.look else None) or {}
     table = gate_rows(selectors.gate_table(view.look, view.target))
     actions = lane_actions(view, picture)
     if not user.has_role(Role.RELEASE_MANAGER):
@@ -195,12 +200,14 @@ def _lane_context(view: LaneView, picture: selectors.Board, user: User, now: Any
         "view": view,
         "status": status(view.lane.state),
         "gate": table,
+        "described": described_in_words(entry.get("described", ())),
         "metrics": [row for row in table if row["kind"] == "metric" and row["effect"] is not None],
         "actions": actions,
         "sheet": _sheet_context(view.sheet, user, picture.rollout, now) if of_lane else None,
         "since": selectors.since_decision(advice, now) if advice else None,
         "reverse_plan": advice.reverse_plan if advice else None,
         "run": view.lane.run,
+        "is_watched": view.lane.state in WATCHED - {State.ROLLBACK_RECOMMENDED},
     }
 
 

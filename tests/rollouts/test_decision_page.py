@@ -1,11 +1,15 @@
 """The decision page: what was frozen is shown as it was, replayed on demand, with what came later beside it."""
 
+import json
+
 import pytest
 from django.utils import timezone
 
 from rollouts.machine import State
 from rollouts.models import Evidence
+from rollouts.selectors.replay import replay
 from rollouts.services import deciding
+from rollouts.services.documents import sha256_of
 from tests.rollouts.conftest import actor_of, hash_of, sign_all
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +47,32 @@ def test_a_decision_shows_gate_evidence_signatures_consequences_and_what_came_si
     address = f"/decisions/{shown}/"
     assert address in client.get(f"/rollouts/{harmed.rollout.pk}/").content.decode()
     assert address in client.get("/audit/").content.decode()
+
+
+def test_metrics_beside_the_tested_ones_are_frozen_shown_and_come_out_the_same_and_decide_nothing(
+    browser_client, cast, harmed
+):
+    lane = harmed.lane("orin-nx-16")
+    evidence = Evidence.objects.get(sha256=hash_of(lane))
+    document = json.loads(evidence.body)
+    frozen = document["facts"]["look"]
+    described = {row["metric"] for row in frozen["described"]}
+    assert described == {row["name"] for row in document["look_inputs"]["described"]}
+    assert described >= {"timeout_rate", "energy_spread"}
+    assert described.isdisjoint(row["metric"] for row in frozen["metrics"])
+    assert replay(evidence).agrees
+    # a figure of another size in the frozen input changes what is reported, and not what was decided
+    document["look_inputs"]["described"] = [
+        row | {"post": [value and value + 1.0 for value in row["post"]]} for row in document["look_inputs"]["described"]
+    ]
+    changed = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    found = replay(Evidence(kind="recommendation", sha256=sha256_of(changed), body=changed))
+    assert found.differences == ("the look's described come out otherwise",)
+    client = browser_client(cast.engineer)
+    for address in (f"/decisions/{evidence.sha256}/", f"/rollouts/{harmed.rollout.pk}/?lane=orin-nx-16"):
+        text = client.get(address).content.decode()
+        assert "Reported, not tested" in text and "no part of any verdict" in text
+        assert "Variation of energy per inference" in text
 
 
 def test_evidence_that_was_tampered_with_comes_out_different(browser_client, cast, harmed, monkeypatch):

@@ -105,6 +105,7 @@ def plan_of(request: Mapping[str, Any]) -> tuple[LookPlan, Schedule]:
         permutations=request.get("permutations", 10_000),
         margins=margins,
         limits=limits,
+        described=(),
     )
     return plan, schedule
 

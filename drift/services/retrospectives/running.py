@@ -1,6 +1,7 @@
 """Running a retrospective: every look in order, each knowing only what was recorded before it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from drift.periods import Arm, Periods
 from drift.services.attribution import explain_lane, harmed_lanes
 from drift.services.looks import RECENT_WINDOWS, LookOutcome, LookPlan, look_at, read_arms, releases_read
 from drift.services.retrospectives.asking import Schedule
-from drift.services.secondary import secondary_metrics
+from drift.stats.metrics import METRICS
 from telemetry.selectors import summaries
 
 
@@ -23,6 +24,7 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
     state: dict[str, Any] | None = None
     cumulative: Periods | None = None
     explanations = Explanations(plan, len(schedule.times))
+    secondary: list[dict[str, Any]] = []
     for index, as_of in enumerate(schedule.times):
         cumulative = windows[index] if cumulative is None else merge(cumulative, windows[index])
         recent = None
@@ -30,9 +32,13 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
             recent = windows[index - RECENT_WINDOWS + 1]
             for window in windows[index - RECENT_WINDOWS + 2 : index + 1]:
                 recent = merge(recent, window)
+        if index + 1 == len(schedule.times):
+            plan = replace(plan, described=tuple(METRICS))
         outcome = look_at(plan, baseline, cumulative, recent, look=index + 1, as_of=as_of, state=state)
         state = outcome.state
         result = outcome.result.to_dict()
+        for lane in result["lanes"]:
+            secondary += [{"hardware_target": lane["hardware_target"], **row} for row in lane.pop("described", [])]
         looks.append(
             {
                 "look": index + 1,
@@ -51,7 +57,6 @@ def run(plan: LookPlan, schedule: Schedule, *, progress: Callable[[int], None] =
             }
         )
         progress(index + 1)
-    secondary = secondary_metrics(plan, baseline, cumulative) if cumulative is not None else []
     return {"randomised": plan.randomised, "looks": looks, "secondary": secondary}
 
 

@@ -2,7 +2,7 @@
 
 The JSON of a look, `LookInput.to_dict()` (arrays are aligned with `devices`; null stands for "no value"):
 
-    {"schema": "ridgeline.look/1",
+    {"schema": "ridgeline.look/2",
      "devices": [str], "treated": [0|1], "strata": [str], "lanes": [str],     lane = hardware target of the stratum
      "look": int >= 1, "planned_looks": int >= 1, "hours": float, "minimum_hours": float,
      "alpha": float, "stages": int, "seed": int, "permutations": int >= 100, "randomised": bool,
@@ -11,7 +11,10 @@ The JSON of a look, `LookInput.to_dict()` (arrays are aligned with `devices`; nu
                   "margins": {lane|"*": float}, "limits": {lane|"*": float}, "required": bool}],
      "shapes": [{"name", "labels": [str], "pre": [[int]|null], "post": …, "recent": … | null, "margin": float | null}],
      "hard_limits": [{"name", "limit": float, "values": [x|null], "harm": 1|-1, "unit": str, "lane": lane|"*"}],
+     "described": [{"name", "pre": [y|null], "post": [y|null]}],              reported, never judged
      "state": null | the "state" of the previous result}
+
+"ridgeline.look/1" is the same without `described`, and is read as well.
 
 The JSON of a result, `LookResult.to_dict()`:
 
@@ -23,7 +26,9 @@ The JSON of a result, `LookResult.to_dict()`:
                              "would_settle", "treated_level", "control_level"}],
                 "shape": [{"metric", "verdict", "statistic", "ks", "wasserstein", "total_variation", "n_treated",
                            "n_control", "margin", "rejected", "reason", "labels", "difference"}],
-                "reporting": {…}, "hard_limits": [{…}], "exclusions": [{"metric", "reason"}]}],
+                "reporting": {…}, "hard_limits": [{…}], "exclusions": [{"metric", "reason"}],
+                "described": [{"metric", "unit", "effect", "lower", "upper", "n_treated", "n_control"}]}],
+                                                                               left out where none was given
      "pooled": the same as a lane, "hardware_target": "all",
      "state": {"schema": "ridgeline.look_state/1", …}}
 
@@ -34,6 +39,15 @@ same alpha as everything else. Bounds that clear a lane are its own, each valid 
 """
 
 from drift.stats.look.evaluate import LookResult, evaluate_look
-from drift.stats.look.inputs import HardLimit, LookInput, LookInputError, MetricInput, ShapeInput
+from drift.stats.look.inputs import DescribedInput, HardLimit, LookInput, LookInputError, MetricInput, ShapeInput
 
-__all__ = ["HardLimit", "LookInput", "LookInputError", "LookResult", "MetricInput", "ShapeInput", "evaluate_look"]
+__all__ = [
+    "DescribedInput",
+    "HardLimit",
+    "LookInput",
+    "LookInputError",
+    "LookResult",
+    "MetricInput",
+    "ShapeInput",
+    "evaluate_look",
+]

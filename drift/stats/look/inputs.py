@@ -9,7 +9,9 @@ from typing import Any
 
 from drift.stats import metrics as registry
 
-SCHEMA = "ridgeline.look/1"
+SCHEMA = "ridgeline.look/2"
+# Evidence under the first schema describes no metrics beside the tested ones, and is read and judged as ever.
+READABLE = ("ridgeline.look/1", SCHEMA)
 
 Values = Sequence[float | None]
 CountRows = Sequence[Sequence[int] | None]
@@ -46,6 +48,15 @@ class MetricInput:
 
 
 @dataclass(frozen=True)
+class DescribedInput:
+    """Device values of one metric that is reported and not tested, aligned with the devices; None: no value."""
+
+    name: str
+    pre: Values
+    post: Values
+
+
+@dataclass(frozen=True)
 class ShapeInput:
     """Counts per bin or class of each device; a row of None: nothing. `margin` overrides the practical size."""
 
@@ -78,7 +89,8 @@ class LookInput:
     """One look at one stage of a rollout, all lanes together; the JSON form is documented in `drift.stats.look`.
 
     `reporting`: heard from at all since the stage began (None: any value counts). `inferences`: how many since then,
-    which bounds what a share without any event can exclude (None: no such bound).
+    which bounds what a share without any event can exclude (None: no such bound). `described` are metrics that are
+    reported beside the judged ones: no verdict, bound or state depends on them.
     """
 
     devices: Sequence[str]
@@ -101,6 +113,7 @@ class LookInput:
     permutations: int = 10_000
     randomised: bool = True
     state: Mapping[str, Any] | None = None
+    described: Sequence[DescribedInput] = ()
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -115,12 +128,13 @@ class LookInput:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LookInput:
         """The inverse of `to_dict`; raises LookInputError naming a field that is missing, unknown or wrong."""
-        if data.get("schema") != SCHEMA:
+        if data.get("schema") not in READABLE:
             raise LookInputError(f"schema: expected {SCHEMA!r}, got {data.get('schema')!r}")
         values = {key: value for key, value in data.items() if key != "schema"}
         values["metrics"] = [_build(MetricInput, item, "metrics") for item in values.get("metrics", [])]
         values["shapes"] = [_build(ShapeInput, item, "shapes") for item in values.get("shapes", [])]
         values["hard_limits"] = [_build(HardLimit, item, "hard_limits") for item in values.get("hard_limits", [])]
+        values["described"] = [_build(DescribedInput, item, "described") for item in values.get("described", [])]
         return _build(cls, values, "look")
 
 
@@ -135,7 +149,7 @@ def _build(kind: type, values: Mapping[str, Any], place: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (MetricInput, ShapeInput, HardLimit)):
+    if isinstance(value, (MetricInput, DescribedInput, ShapeInput, HardLimit)):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
@@ -180,18 +194,20 @@ def _validate(look: LookInput) -> None:
 
 
 def _validate_rows(look: LookInput, count: int) -> None:
-    for kind, rows in (("metrics", look.metrics), ("shapes", look.shapes)):
+    for kind, rows in (("metrics", look.metrics), ("shapes", look.shapes), ("described", look.described)):
         names = [row.name for row in rows]
         if len(set(names)) != len(names):
             raise LookInputError(f"{kind}: a name occurs twice")
-        known = registry.METRICS if kind == "metrics" else registry.SHAPES
+        known = registry.SHAPES if kind == "shapes" else registry.METRICS
         for row in rows:
             if row.name not in known:
                 raise LookInputError(f"{kind}: unknown name {row.name!r}")
             for part in ("pre", "post", "recent"):
-                values = getattr(row, part)
+                values = getattr(row, part, None)
                 if values is not None:
                     _aligned(f"{row.name}.{part}", values, count)
+    if twice := {row.name for row in look.metrics} & {row.name for row in look.described}:
+        raise LookInputError(f"described: {min(twice)!r} is judged already")
     for row in look.metrics:
         for lane, margin in row.margins.items():
             if not (math.isfinite(margin) and margin >= 0.0):

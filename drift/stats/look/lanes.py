@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from drift.stats import metrics as registry
 from drift.stats.look.cells import metric_arrays
 from drift.stats.look.context import LaneContext
+from drift.stats.look.described import described_rows
 from drift.stats.look.inputs import LookInput, MetricInput
 from drift.stats.look.metric_rows import metric_result
 from drift.stats.look.shape_rows import shape_result
@@ -68,6 +69,8 @@ def lane_result(context: LaneContext, lane: str) -> LaneResult:
         hard_limits=limits,
         would_settle=_lane_settling(look, rows, decision),
         exclusions=exclusions,
+        # after the decision, which has nothing to do with it
+        described=None if lane == "all" else described_rows(look, frame, lane),
     )
 
 

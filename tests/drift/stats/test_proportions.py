@@ -124,3 +124,9 @@ def test_counting_leaves_room_for_about_one_event_where_none_was_seen() -> None:
     p = 1 / 4002
     assert floor == pytest.approx(math.sqrt(p * (1 - p) * (1 / 2000 + 1 / 2000)))
     assert share_error_floor(np.full(4, np.nan), np.full(4, 1000), treated) == math.inf
+
+
+def test_more_retries_than_inferences_are_counted_as_poisson_events_and_no_error() -> None:
+    """Two devices an arm, 10 inferences and 15 retries each: p = 61/42 per inference, 20 inferences an arm."""
+    floor = share_error_floor(np.full(4, 1.5), np.full(4, 10), np.array([True, True, False, False]))
+    assert floor == pytest.approx(np.sqrt(61 / 42 * (2 / 20)))
