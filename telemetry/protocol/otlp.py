@@ -3,9 +3,9 @@
 Instruments: `edge.inference.duration` (s), `edge.inference.energy` (J), `edge.inference.confidence` (1) as histograms,
 `edge.inference.count` as a sum; the attributes `outcome` and `fallback` of their points are counted where present.
 
-An exponential histogram of any scale keeps its resolution, down to the server's own. A histogram with explicit bounds
-gives counts, sums and means always, but percentiles only where no bucket in use spans more than a factor of two: the
-SDKs' default bounds put every inference of a usual length into one bucket, and a percentile read from that is invented.
+An exponential histogram keeps its resolution, down to the server's own. Counts, sums and means are taken always, but
+percentiles only where no bucket in use spans more than a factor of two (scale 0): the SDKs' default explicit bounds put
+every inference of a usual length into one bucket, and a percentile read from that is invented.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from telemetry.histograms import UNIT_BINS, Histogram, index_of
 from telemetry.protocol.errors import Rejection
-from telemetry.protocol.windows import LONGEST_US, CheckedWindow, Summary
+from telemetry.protocol.windows import LONGEST_US, WIDEST_SCALE, CheckedWindow, Summary
 from telemetry.protocol.wire import ContextLabels
 
 DURATION, ENERGY = "edge.inference.duration", "edge.inference.energy"
@@ -42,6 +42,8 @@ _LABELS = {
 }
 _DELTA, _CUMULATIVE = 1, 2
 _WIDEST = 2.0
+# Beyond the range of the histograms on either side, and within that of single precision.
+_LARGEST_EXPONENT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +322,12 @@ def _summary(points: list[Point]) -> Summary:
 def _middles(point: Point) -> list[float] | None:
     """The value that stands for each bin, in the server's unit; None where bins are too wide to tell percentiles."""
     if point.scale is not None:
-        return [2.0 ** ((index + 0.5) * 2.0**-point.scale) * point.factor for index in point.bins]
+        if point.scale < WIDEST_SCALE and point.bins:
+            return None
+        exponents = ((index + 0.5) * 2.0**-point.scale for index in point.bins)
+        return [
+            2.0 ** min(max(exponent, -_LARGEST_EXPONENT), _LARGEST_EXPONENT) * point.factor for exponent in exponents
+        ]
     if not point.bins:
         return None
     middles = []

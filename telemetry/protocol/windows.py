@@ -3,6 +3,10 @@
 A window belongs to the minute in which it starts, whole, because counts and histograms cannot be divided. So a window
 of several minutes shows in its first minute, with `covered_ms` telling how much time it stands for; it is refused
 beyond an hour, which bounds how far a tier can be off.
+
+A histogram finer than the server's is folded down exactly. A coarser one keeps its own resolution, down to scale 0,
+where a bin spans a factor of two; of one coarser still only the count and the sum are taken, because a percentile read
+from it would be invented.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from telemetry.protocol.decoded import Section
 from telemetry.protocol.errors import Rejection
 
 LONGEST_US = 3_600_000_000
+# The coarsest scale from which percentiles are read.
+WIDEST_SCALE = 0
 # What a sum may deviate from what its histogram allows: devices add in single precision.
 _SUM_TOLERANCE = 1e-3
 
@@ -37,7 +43,7 @@ class Summary:
 
     Attributes:
         histogram: at the server's scale, or 100 unit bins from bin 0.
-        count: how many values.
+        count: how many values; more than the histogram holds where its bins were too wide to tell percentiles from.
         sum: of the values; where the device sent none, estimated from the middles of the bins.
         sumsq: sum of squares, estimated from the middles of the bins and the exact mean.
         low, high: smallest and largest value, as sent or as the histogram bounds them.
@@ -175,6 +181,12 @@ def _exponential(name: str, sent: wire.ExponentialCounts | None) -> Summary:
     high = float(upper[-1]) if upper.size else 0.0
     if sent.min is not None and sent.max is not None and sent.min > sent.max:
         raise _Inconsistent(f"{name}.min", "inconsistent", f"`{name}.min` must not exceed `{name}.max`.")
+    if sent.scale < WIDEST_SCALE and histogram.counts.size:
+        if sent.sum is None:
+            message = f"`{name}` is too coarse to tell a mean from: send its sum, or a scale of {WIDEST_SCALE} or more."
+            raise _Inconsistent(f"{name}.sum", "missing", message)
+        known = (np.nan if value is None else value for value in (sent.min, sent.max))
+        return Summary(Histogram(), count, total, 0.0, *known)
     return Summary(
         histogram,
         count,

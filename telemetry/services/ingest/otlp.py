@@ -97,7 +97,7 @@ def _without_percentiles(windows: list[protocol.CheckedWindow]) -> list[str]:
     ]
     return [
         f"The buckets of `edge.inference.{name}` are too wide to tell percentiles from: counts and means are stored. "
-        "Use an exponential histogram, or bounds that grow by less than a factor of two."
+        "Use an exponential histogram of scale 0 or finer, or bounds that grow by less than a factor of two."
         for name in wide
     ]
 

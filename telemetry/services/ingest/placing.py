@@ -33,8 +33,12 @@ class Placed:
     rejections: list[Rejection]
 
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """The earliest and the latest event time of what counts for roll-ups, events and states."""
-        times = [us for us in (self.inference_us, self.window_us, self.event_us, self.state_us) if us.size]
+        """The earliest and the latest event time of what counts for roll-ups, events and states.
+
+        A window reaches to its end: a device that has just sent one is not late by its length.
+        """
+        window_ends = self.window_us + _lengths(self.windows)
+        times = [us for us in (self.inference_us, self.window_us, window_ends, self.event_us, self.state_us) if us.size]
         if not times:
             return None, None
         return as_datetime(min(us.min() for us in times)), as_datetime(max(us.max() for us in times))
@@ -54,9 +58,11 @@ def place(batch: protocol.Batch, clock: ClockReading, oldest_us: int) -> Placed:
     if keep is not None:
         inferences, inference_us = inferences.select(keep), inference_us[keep]
     windows, window_us = batch.windows, _window_starts(batch.windows, clock)
-    keep = placing.keep("windows", "start", window_us, [w.index for w in windows])
-    if keep is not None:
-        windows, window_us = [w for w, kept in zip(windows, keep, strict=True) if kept], window_us[keep]
+    for field in ("start", "end"):
+        times = window_us if field == "start" else window_us + _lengths(windows)
+        keep = placing.keep("windows", field, times, [w.index for w in windows])
+        if keep is not None:
+            windows, window_us = [w for w, kept in zip(windows, keep, strict=True) if kept], window_us[keep]
     events, event_us, event_index = placing.signals("events", batch.events)
     states, state_us, _ = placing.signals("states", batch.states)
     counters, counter_us = batch.counters, 0
@@ -131,9 +137,13 @@ def _window_starts(windows: list[CheckedWindow], clock: ClockReading) -> NDArray
     if not windows:
         return np.zeros(0, dtype=np.int64)
     ends = np.array([w.end_us for w in windows], dtype=np.int64)
-    lengths = ends - np.array([w.start_us for w in windows], dtype=np.int64)
     uptimes = np.array([np.nan if w.uptime_ms is None else w.uptime_ms for w in windows])
-    return clock.event_times(ends, uptimes) - lengths
+    return clock.event_times(ends, uptimes) - _lengths(windows)
+
+
+def _lengths(windows: list[CheckedWindow]) -> NDArray[np.int64]:
+    """The lengths of windows."""
+    return np.array([w.end_us - w.start_us for w in windows], dtype=np.int64)
 
 
 def _text(us: int) -> str:

@@ -148,6 +148,40 @@ def test_a_client_with_wide_buckets_is_told_and_so_is_whoever_reads_its_chart(
     assert "3 inferences came without percentiles" in chart["foot"]["notes"]
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("scale", "offset", "p95"), [(8, -1446, 20), (3, -46, 20), (0, -6, 20), (-1, -3, None), (-10, -1, None)]
+)
+def test_an_exponential_histogram_gives_percentiles_as_fine_as_it_is_and_none_from_bins_wider_than_an_octave(
+    api, api_client, cast, clock, scale, offset, p95
+):
+    body = request_json(clock)
+    [metric, _] = body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
+    metric["exponentialHistogram"]["dataPoints"][0] |= {
+        "scale": scale,
+        "positive": {"offset": offset, "bucketCounts": ["3"]},
+    }
+    answer = post(api, body).json()
+    query = {"from": "-1h", "workload": "lane-assist", "metric": "latency"}
+    [point] = api_client(cast.engineer).get("/api/v1/series", query).json()["series"][0]["points"]
+    assert (point["count"], point["mean"]) == (3, pytest.approx(20))
+    assert point["p95"] == (p95 and pytest.approx(p95, rel=max(0.5 * 2.0**-scale, 0.02)))
+    warned = "too wide to tell percentiles" in answer.get("partialSuccess", {}).get("errorMessage", "")
+    assert warned is (p95 is None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("offset", [2_000_000, -2_000_000, 3000])
+def test_bins_beyond_any_number_are_kept_in_the_outermost_ones(api, clock, offset):
+    body = request_json(clock)
+    [metric, _] = body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
+    positive = {"offset": offset, "bucketCounts": ["3"]}
+    metric["exponentialHistogram"]["dataPoints"][0] |= {"scale": 0, "positive": positive}
+    assert post(api, body).status_code == 200
+    [(packed,)] = rows("device_minute", "latency_hist")
+    assert merge_packed([packed]).count == 3
+
+
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 

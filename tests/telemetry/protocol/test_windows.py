@@ -59,12 +59,28 @@ def test_a_finer_histogram_gives_the_bins_of_the_values_themselves(values, scale
     assert (checked.latency.low, checked.latency.high) == (min(values), max(values))
 
 
-@given(values=LATENCIES, scale=st.integers(-4, 4))
+@given(values=LATENCIES, scale=st.integers(0, 4))
 def test_a_coarser_histogram_keeps_every_count_and_its_own_resolution(values, scale):
     [checked], rejections = check(window(count=len(values), latency_ms=sent(values, scale)))
     assert rejections == []
-    assert checked.latency.count == len(values)
+    assert checked.latency.count == checked.latency.histogram.count == len(values)
     assert checked.latency.sum == pytest.approx(sum(values))
+    median = np.quantile(values, 0.5, method="inverted_cdf")
+    assert abs(np.log2(checked.latency.histogram.quantile(0.5) / median)) <= 2.0**-scale or len(values) % 2 == 0
+
+
+@given(values=LATENCIES, scale=st.integers(-10, -1))
+def test_no_percentile_is_read_from_bins_wider_than_a_factor_of_two(values, scale):
+    [checked], rejections = check(window(count=len(values), latency_ms=sent(values, scale)))
+    assert rejections == []
+    assert (checked.latency.count, checked.latency.histogram.count) == (len(values), 0)
+    assert checked.latency.sum == pytest.approx(sum(values))
+    assert (checked.latency.low, checked.latency.high) == (min(values), max(values))
+
+
+def test_zeros_are_known_at_any_scale():
+    [checked], _ = check(window(latency_ms={"scale": -10, "offset": 0, "counts": [], "zero_count": 2, "sum": 0.0}))
+    assert (checked.latency.histogram.zero, checked.latency.count) == (2, 2)
 
 
 @given(values=st.lists(st.floats(0, 1), min_size=1, max_size=50))
@@ -120,6 +136,7 @@ def test_an_idle_window_counts_its_time_and_energy():
             "latency_ms.min",
             "inconsistent",
         ),
+        ({"latency_ms": {"scale": -1, "offset": 1, "counts": [2]}}, "latency_ms.sum", "missing"),
         ({"energy_mj": {"scale": 5, "offset": 1, "counts": [3], "sum": 3.1}}, "energy_mj", "inconsistent"),
         ({"confidence": {"counts": [0, 3], "sum": 0.04}}, "confidence", "inconsistent"),
         ({"confidence": {"counts": [0, 2], "sum": 1.9}}, "confidence.sum", "inconsistent"),
