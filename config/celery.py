@@ -35,6 +35,10 @@ app.conf.beat_schedule = {
     "send messages about alarms": {"task": "drift.tasks.send_notifications", "schedule": 15.0},
     "compute the drift board": {"task": "drift.tasks.compute_board", "schedule": crontab(minute=7)},
     "look for slow drift and creep": {"task": "drift.tasks.watch_slow_drift", "schedule": crontab(hour=1, minute=20)},
+    "take up evaluations whose worker died": {
+        "task": "drift.tasks.resume_evaluations",
+        "schedule": crontab(minute="*/10"),
+    },
     "take up retrospectives whose worker died": {"task": "drift.tasks.resume_retrospectives", "schedule": 60.0},
 }
 # What comes every few seconds is worthless once the next one is due: a busy worker must not find a heap of them.

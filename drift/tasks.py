@@ -53,6 +53,15 @@ def compute_cell(cell_id: int) -> None:
 
 
 @shared_task
+def resume_evaluations() -> int:
+    """Hand out again the cells that nobody computes any more."""
+    lost = runs.resume(now=timezone.now())
+    for cell_id in lost:
+        compute_cell.delay(cell_id)
+    return len(lost)
+
+
+@shared_task
 def raise_alarms() -> None:
     """Look for what needs no statistics: silence, gaps, mismatches."""
     detection.detect(now=timezone.now())

@@ -9,7 +9,8 @@ from drift.models.evaluations import Progress
 from drift.services import board, creep, slow_drift
 from drift.services.alarms import Sighting, raise_alarm
 
-# The broker delivers again what a dead worker took along after an hour.
+# The broker delivers again what a dead worker took along after an hour; cells are handed out again long before.
+LOST_AFTER = timedelta(minutes=10)
 GIVEN_UP_AFTER = timedelta(hours=1)
 
 
@@ -64,3 +65,22 @@ def finish(evaluation: Evaluation, *, now: datetime) -> bool:
     for sighting in METHODS[evaluation.kind].settle(evaluation):
         raise_alarm(sighting, now=now)
     return True
+
+
+def resume(*, now: datetime) -> list[int]:
+    """Cells to hand out again, because a worker died with them or the order was lost: their ids.
+
+    A cell that nobody has computed an hour after its run began is failed and says so, and a run without any cell left
+    is closed: what waits for a dead worker must not look as if it were still being computed.
+    """
+    for evaluation in Evaluation.objects.filter(status=Progress.RUNNING, started_at__lte=now - LOST_AFTER):
+        if evaluation.started_at <= now - GIVEN_UP_AFTER:
+            for cell in evaluation.cells.filter(status=Progress.QUEUED):
+                fail_cell(cell, "No worker finished it within an hour.")
+        finish(evaluation, now=now)
+    waiting = EvaluationCell.objects.filter(
+        status=Progress.QUEUED,
+        evaluation__status=Progress.RUNNING,
+        evaluation__started_at__lte=now - LOST_AFTER,
+    )
+    return list(waiting.order_by("pk").values_list("pk", flat=True))

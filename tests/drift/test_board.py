@@ -167,3 +167,21 @@ def test_a_cell_passes_only_where_its_interval_stays_within_the_margin(effect, u
     found, reason = board.settle(finding_of(effect=effect, lower=2 * effect - upper, upper=upper, q_value=q))
     assert found == verdict
     assert "+5.0 %" in reason
+
+
+def test_cells_that_a_dead_worker_took_along_are_handed_out_again_and_given_up_after_an_hour(make_fleet, now) -> None:
+    make_fleet()
+    evaluation = board.plan_board(now=now)
+    first, second = evaluation.cells.select_related("evaluation").order_by("pk")
+    board.compute_cell(first)
+    assert runs.resume(now=now + timedelta(minutes=5)) == []
+    assert runs.resume(now=now + timedelta(minutes=15)) == [second.pk]
+    assert runs.resume(now=now + timedelta(minutes=61)) == []
+    second.refresh_from_db()
+    evaluation.refresh_from_db()
+    assert (second.status, second.error) == ("failed", "No worker finished it within an hour.")
+    assert evaluation.status == "done"
+    assert {row.verdict for row in evaluation.findings.filter(hardware_target=first.hardware_target)} <= {
+        "pass",
+        "inconclusive",
+    }
