@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
     "fleet.middleware.RequireLength",
+    "fleet.middleware.RefuseNul",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

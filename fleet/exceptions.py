@@ -20,7 +20,8 @@ class InvalidInput(DomainError):
     code = "invalid"
 
     def __init__(self, errors: Mapping[str, str], *, code: str | None = None) -> None:
-        super().__init__("; ".join(f"{field}: {message}" for field, message in errors.items()), code=code)
+        told = (f"{field}: {message}" if field else message for field, message in errors.items())
+        super().__init__("; ".join(told), code=code)
         self.errors = dict(errors)
 
 

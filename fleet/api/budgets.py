@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fleet.api.fields import LabelField, StrictSerializer
+from fleet.api.fields import KnownChoice, LabelField, StrictSerializer
 from fleet.api.resources import ReasonSerializer, Resource
 from fleet.models import Budget, HardwareTarget, Release, Waiver, Workload
 from fleet.models.budgets import MARGIN_METRICS, QUALIFICATION, SHARES, Limit
@@ -69,7 +69,7 @@ class BudgetSerializer(serializers.ModelSerializer):
     soft_limits = LimitsSerializer(required=False)
     margins = MarginsSerializer(required=False)
     rollback_criteria = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
-    escalation_path = serializers.ListField(child=serializers.ChoiceField(choices=Role.choices), required=False)
+    escalation_path = serializers.ListField(child=KnownChoice(choices=Role.choices), required=False)
     created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
     based_on = serializers.IntegerField(
         write_only=True,
@@ -183,7 +183,7 @@ class WaiverSerializer(serializers.ModelSerializer):
     release = serializers.PrimaryKeyRelatedField(queryset=Release.objects.all())
     release_label = serializers.CharField(source="release.__str__", read_only=True)
     hardware_target = LabelField(HardwareTarget)
-    limit = serializers.ChoiceField(choices=[*Limit.choices, (QUALIFICATION, "Device-CI gate")])
+    limit = KnownChoice(choices=[*Limit.choices, (QUALIFICATION, "Device-CI gate")])
     reason = serializers.CharField(max_length=10_000)
     requested_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
     approver = serializers.SlugRelatedField(slug_field="username", read_only=True)

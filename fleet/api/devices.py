@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fleet.api.fields import DeviceField, LabelField
+from fleet.api.fields import DeviceField, KnownChoice, LabelField
 from fleet.api.resources import ReasonSerializer, Resource
 from fleet.exceptions import InvalidInput, StateConflict
 from fleet.models import Device, DeviceGroup, HardwareTarget, Region, Token
@@ -129,7 +129,7 @@ class RegisteredDeviceSerializer(DeviceSerializer):
 class RotateSerializer(serializers.Serializer):
     """How a token is replaced."""
 
-    kind = serializers.ChoiceField(choices=[Token.Kind.DEVICE, Token.Kind.GATEWAY], default=Token.Kind.DEVICE)
+    kind = KnownChoice(choices=[Token.Kind.DEVICE, Token.Kind.GATEWAY], default=Token.Kind.DEVICE)
     revoke_others = serializers.BooleanField(
         default=False, help_text="Revoke the tokens in use at once, for a device whose token has leaked."
     )

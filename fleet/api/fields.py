@@ -1,6 +1,7 @@
 """Fields that name a thing by what people call it."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -60,16 +61,34 @@ class DeviceField(serializers.Field):
         return value.serial
 
 
+class KnownChoice(serializers.ChoiceField):
+    """One of some values, whose refusal says which they are."""
+
+    def fail(self, key: str, **kwargs: Any) -> NoReturn:
+        """As ever, with the values."""
+        if key == "invalid_choice":
+            known = ", ".join(str(value) for value in self.choices)
+            raise serializers.ValidationError(f"There is no “{kwargs['input']}”; known: {known}.", code=key)
+        super().fail(key, **kwargs)
+        raise AssertionError(key)
+
+
+def unknown_names(serializer: serializers.BaseSerializer, data: Any) -> dict[str, serializers.ErrorDetail]:
+    """One error per name in the body that is no field: a misspelt one would change what is allowed or done."""
+    if not isinstance(data, Mapping):
+        return {}
+    known = ", ".join(name for name, field in serializer.fields.items() if not field.read_only)
+    return {
+        name: serializers.ErrorDetail(f"Unknown; known are {known}.", code="unknown")
+        for name in sorted(str(name) for name in set(data) - set(serializer.fields))
+    }
+
+
 class StrictSerializer(serializers.Serializer):
-    """Input in which a name that is not a field is an error, where a misspelt one would change what is allowed."""
+    """Input of a view of its own in which a name that is not a field is an error, as everywhere in `Resource`."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """The validated fields; one error per unknown name."""
-        if isinstance(data, dict):
-            unknown = sorted(str(name) for name in set(data) - set(self.fields))
-            if unknown:
-                known = ", ".join(self.fields)
-                raise serializers.ValidationError(
-                    {name: serializers.ErrorDetail(f"Unknown; known are {known}.", code="unknown") for name in unknown}
-                )
+        if unknown := unknown_names(self, data):
+            raise serializers.ValidationError(unknown)
         return super().to_internal_value(data)

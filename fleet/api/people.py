@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fleet import scopes
+from fleet.api.fields import KnownChoice
 from fleet.api.resources import Resource
 from fleet.authentication import scopes_of_request
 from fleet.exceptions import NotAllowed
@@ -26,7 +27,7 @@ SCOPE_CHOICES = [*sorted(scopes.SCOPES), scopes.ALL]
 class UserSerializer(serializers.ModelSerializer):
     """A person."""
 
-    roles = serializers.ListField(child=serializers.ChoiceField(choices=Role.choices), required=False)
+    roles = serializers.ListField(child=KnownChoice(choices=Role.choices), required=False)
     username = serializers.CharField(max_length=150, validators=[UnicodeUsernameValidator()])
     password = serializers.CharField(write_only=True, required=False, max_length=128, trim_whitespace=False)
 
@@ -112,7 +113,7 @@ class ApiTokenSerializer(serializers.ModelSerializer):
 
     user = serializers.SlugRelatedField(slug_field="username", queryset=User.objects.all(), required=False)
     name = serializers.CharField(max_length=64)
-    scopes = serializers.ListField(child=serializers.ChoiceField(choices=SCOPE_CHOICES), allow_empty=False)
+    scopes = serializers.ListField(child=KnownChoice(choices=SCOPE_CHOICES), allow_empty=False)
 
     class Meta:
         model = Token

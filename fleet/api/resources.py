@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import mixins, serializers, viewsets
 
 from fleet.actors import Actor
+from fleet.api.fields import unknown_names
 
 MAX_ID = 2**63 - 1
 
@@ -59,9 +60,13 @@ class Resource(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Generi
         return timezone.now()
 
     def valid(self, serializer_class: type[serializers.Serializer], **options: Any) -> Any:
-        """The validated body; 422 with one entry per bad field."""
+        """The validated body; 422 with one entry per bad field, and for each name that is no field."""
         data = self.request.data if self.request.data is not None else {}
         serializer = serializer_class(data=data, context=self.get_serializer_context(), **options)
+        one = getattr(serializer, "child", serializer)
+        unknown = [unknown_names(one, row) for row in (data if isinstance(data, list) else [data])]
+        if any(unknown):
+            raise serializers.ValidationError(unknown if isinstance(data, list) else unknown[0])
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 

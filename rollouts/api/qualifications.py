@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fleet.actors import Actor
-from fleet.api.fields import LabelField, StrictSerializer
+from fleet.api.fields import KnownChoice, LabelField, StrictSerializer
 from fleet.api.resources import find
 from fleet.exceptions import InvalidInput
 from fleet.models import HardwareTarget, Release
@@ -29,7 +29,7 @@ class QualificationSerializer(StrictSerializer):
 
     id = serializers.IntegerField(read_only=True)
     hardware_target = LabelField(HardwareTarget)
-    mode = serializers.ChoiceField(choices=Qualification.Mode.choices, default=Qualification.Mode.NOMINAL)
+    mode = KnownChoice(choices=Qualification.Mode.choices, default=Qualification.Mode.NOMINAL)
     board = serializers.CharField(required=False, allow_blank=True, default="", max_length=64)
     accelerator_revision = serializers.CharField(required=False, allow_blank=True, default="", max_length=64)
     precision = serializers.CharField(required=False, allow_blank=True, default="", max_length=16)
@@ -46,7 +46,7 @@ class CalibrationSerializer(StrictSerializer):
     id = serializers.IntegerField(read_only=True)
     hardware_target = LabelField(HardwareTarget, required=False, allow_null=True, default=None)
     calibration_set = serializers.CharField(max_length=64)
-    kind = serializers.ChoiceField(choices=CalibrationResult.Set.choices)
+    kind = KnownChoice(choices=CalibrationResult.Set.choices)
     precision = serializers.CharField(max_length=16)
     samples = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
     accuracy = serializers.FloatField(min_value=0, max_value=1)

@@ -91,3 +91,34 @@ def test_a_page_is_sent_compressed(cast, browser_client):
     answer = browser_client(cast.engineer).get("/devices/", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
     assert b"<h1>Devices" in gzip.decompress(answer.content)
+
+
+@pytest.mark.parametrize("address", ["/devices/?region=%00", "/rollouts/?workload=a%00", "/devices/a%00b/", "/?q=%00"])
+def test_a_nul_in_an_address_is_a_bad_request_in_words_and_not_a_defect(cast, browser_client, address):
+    answer = browser_client(cast.manager).get(address)
+    assert answer.status_code == 400 and "This cannot be read" in answer.content.decode()
+
+
+def test_a_nul_in_a_form_is_a_bad_request(cast, browser_client):
+    answer = browser_client(cast.manager).post(
+        "/webhooks/", {"name": "a\0", "url": "https://x.org", "secret": "s" * 20}
+    )
+    assert answer.status_code == 400
+
+
+def test_a_name_that_is_no_field_is_refused_wherever_a_body_is_taken(api, cast):
+    """`expires` for `expires_at` would have made a token that never expires."""
+    for path, body, name in (
+        ("tokens", {"name": "ci", "scopes": ["fleet:read"], "expires": "2026-12-01T00:00:00Z"}, "expires"),
+        ("budgets", {"workload": "lane-assist", "hardware_target": "orin-nx-16", "hard_limit": {}}, "hard_limit"),
+        ("devices", [{"serial": "a", "hardware_target": "orin-nx-16"}, {"serial": "b", "board": "x"}], "[1].board"),
+    ):
+        answer = api.post(f"/api/v1/{path}", body, format="json")
+        assert answer.status_code == 422, answer.content
+        assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [(name, "unknown")]
+
+
+def test_a_refused_choice_names_the_choices(cast, api_client):
+    answer = api_client(cast.administrator).post("/api/v1/users", {"username": "x", "roles": ["chef"]}, format="json")
+    refused = next(error for error in answer.json()["errors"] if error["field"] == "roles[0]")
+    assert "“chef”" in refused["message"] and "release_manager" in refused["message"]
