@@ -5,7 +5,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from rollouts.plans import WEEKDAYS
+from rollouts.plans import SITE, WEEKDAYS
 
 
 def is_open(window: Mapping[str, Any] | None, now: datetime, site_timezone: str) -> bool:
@@ -16,8 +16,8 @@ def is_open(window: Mapping[str, Any] | None, now: datetime, site_timezone: str)
     """
     if window is None:
         return True
-    name = window.get("timezone", "site")
-    local = now.astimezone(_zone(site_timezone if name == "site" else name))
+    name = window.get("timezone", SITE)
+    local = now.astimezone(_zone(site_timezone if name == SITE else name))
     begins, ends = _time_of(window["from"]), _time_of(window["to"])
     days = window.get("days") or WEEKDAYS
     today = local.time().replace(tzinfo=None)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from drift.stats.metrics import METRICS
 from fleet.exceptions import InvalidInput
@@ -250,7 +251,9 @@ def selector_from(data: Any, place: str = "selector") -> dict[str, list[str]]:
 
 def stages_from(data: Any, place: str = "stages") -> list[StagePlan]:
     """Stages as given, in order; `InvalidInput` names each bad field. Randomised shares must not shrink."""
-    if not isinstance(data, (list, tuple)) or not data:
+    if not isinstance(data, (list, tuple)):
+        raise InvalidInput({place: "This must be a list of stages."})
+    if not data:
         raise InvalidInput({place: "Give at least one stage."})
     problems = _Problems()
     plans = [_stage_from(problems, f"{place}[{index}]", item, index) for index, item in enumerate(data)]
@@ -281,8 +284,10 @@ def _stage_from(problems: _Problems, place: str, data: Any, index: int) -> Stage
     if not isinstance(values.get("hand_picked", False), bool):
         problems.note(f"{place}.hand_picked", "This must be true or false.")
     roles = values.get("required_roles") or ()
-    unknown = [role for role in roles if role not in BOARD_ROLES] if isinstance(roles, (list, tuple)) else [roles]
-    if unknown:
+    if not isinstance(roles, (list, tuple)):
+        problems.note(f"{place}.required_roles", f"This must be a list of roles; known: {', '.join(BOARD_ROLES)}.")
+        roles = ()
+    if unknown := [role for role in roles if role not in BOARD_ROLES]:
         problems.note(f"{place}.required_roles", f"{unknown[0]} is no board role; known: {', '.join(BOARD_ROLES)}.")
         roles = ()
     values["required_roles"] = tuple(dict.fromkeys(roles))
@@ -297,6 +302,8 @@ def _stage_from(problems: _Problems, place: str, data: Any, index: int) -> Stage
     return StagePlan(name=values["name"]) if bad else StagePlan(**values)
 
 
+# The time zone of a maintenance window that is each device's own.
+SITE = "site"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -308,12 +315,22 @@ def window_problem(window: Any) -> str:
         hours, _, minutes = str(window[end]).partition(":")
         if not (hours.isdigit() and minutes.isdigit() and len(minutes) == 2 and int(hours) < 24 and int(minutes) < 60):
             return f"“{window[end]}” is no time of day such as 22:00."
+    zone = window.get("timezone", SITE)
+    if zone != SITE and not _is_zone(zone):
+        return f"“{zone}” is no time zone such as Europe/Oslo, and not “{SITE}”."
     if window["from"] == window["to"]:
         return "The window begins and ends at the same time."
     days = window.get("days", [])
     if not isinstance(days, (list, tuple)) or any(day not in WEEKDAYS for day in days):
         return f"The days are {', '.join(WEEKDAYS)}."
     return ""
+
+
+def _is_zone(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and ZoneInfo(name) is not None
+    except (KeyError, ValueError, OSError):  # unknown; no name at all; the folder of a continent
+        return False
 
 
 def missing_from_change_record(record: Mapping[str, Any]) -> dict[str, str]:

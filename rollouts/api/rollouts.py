@@ -237,6 +237,11 @@ class RolloutViewSet(CSVList, Resource):
         rows = Delivery.objects.filter(lane__rollout=self.get_object()).select_related(
             "device__hardware_target", "release", "previous_release"
         )
+        status = request.query_params.get("status", "")
+        if status and status not in Delivery.Status.values:
+            raise InvalidInput(
+                {"status": f"There is no status “{status}”; known: {', '.join(Delivery.Status.values)}."}
+            )
         for name, lookup in (("status", "status"), ("device", "device__serial")):
             if value := request.query_params.get(name):
                 rows = rows.filter(**{lookup: value})

@@ -33,6 +33,11 @@ class Cell:
     # The newest look that has an entry for this lane.
     look: Look | None = None
 
+    @property
+    def compared(self) -> int:
+        """The devices that the treated are compared with: control, and those held back."""
+        return self.control + self.holdback
+
 
 @dataclass(frozen=True)
 class Row:
@@ -84,7 +89,7 @@ def _cell(view: LaneView, stage: Stage, runs: list[StageRun], looks: dict[int, L
         treated=sum(row["treated"] for row in strata),
         control=sum(row["control"] for row in strata),
         holdback=sum(row["holdback"] for row in strata),
-        looks=run.looks,
+        looks=look.number if look else run.looks,
         look=look,
     )
 
@@ -197,11 +202,14 @@ def recommendations(rollout: Rollout) -> list[Recommendation]:
 def since_decision(advice: Recommendation, now: datetime) -> dict[str, Any]:
     """What arrived after the evidence was frozen, shown beside it and never mixed in.
 
-    `looks` taken since and the newest verdict; `inferences` on the new release recorded since.
+    `looks` that the lane was in since, and the newest verdict; `inferences` on the new release recorded since. A lane
+    that has its verdict, or was stopped, is in no later look.
     """
-    later = advice.run.look_rows.filter(as_of__gt=advice.created_at).order_by("-number")
-    newest = later.first()
     target = advice.lane.hardware_target.slug
+    later = advice.run.look_rows.filter(
+        as_of__gt=advice.created_at, lanes__contains=[{"hardware_target": target}]
+    ).order_by("-number")
+    newest = later.first()
     entry = newest.lane(target) if newest else None
     treated = list(
         advice.run.members.filter(lane=advice.lane, arm="treated", analysed=True).values_list("device_id", flat=True)

@@ -66,7 +66,9 @@ class Outlook:
         slug, policy = lane["hardware_target"], self.plan.policy
         past = self.pasts.get(slug, Past())
         if not past.noise:
-            return Timing(unknown="too little telemetry of the last eight days")
+            return Timing(
+                unknown="the devices sent too little in the last eight days; the last is held against the seven before"
+            )
         if past.unknown:
             titles = ", ".join(METRICS[name].title.lower() for name in past.unknown)
             return Timing(unknown=f"fewer than {MINIMUM_PER_ARM} devices measured {titles} in the last eight days")

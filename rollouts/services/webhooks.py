@@ -26,12 +26,14 @@ EVENTS = tuple(f"lane.{state}" for state in State)
 def create_endpoint(
     *, name: str, url: str, secret: str, events: list[str], actor: Actor, now: datetime
 ) -> WebhookEndpoint:
-    """Register a receiver; `InvalidInput` for a URL that is not http(s) and for a secret too short to protect."""
+    """Register a receiver; `InvalidInput` for a URL that is not http(s), a short secret, an event that never comes."""
     errors = {}
     if not url.startswith(("https://", "http://")):
         errors["url"] = "The address must begin with https:// or http://."
     if len(secret) < 16:
         errors["secret"] = "The secret must have at least 16 characters."
+    if unknown := [event for event in events if event not in EVENTS]:
+        errors["events"] = f"There is no event “{unknown[0]}”; known: {', '.join(EVENTS)}."
     if WebhookEndpoint.objects.filter(name=name).exists():
         errors["name"] = f"There is an endpoint “{name}” already."
     if errors:

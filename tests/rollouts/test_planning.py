@@ -208,7 +208,7 @@ def test_where_telemetry_is_missing_the_preview_cannot_say_when_a_lane_is_decide
     def preview() -> str:
         return manager.post("/rollouts/new/preview/", fields).content.decode()
 
-    assert "cannot say" in preview() and "too little telemetry of the last eight days" in preview()
+    assert "cannot say" in preview() and "sent too little in the last eight days" in preview()
     hour = timedelta(hours=1)
     # One in three is heard from: of ten treated devices three would be.
     field.send([now - 50 * hour, now - 49 * hour], devices=devices[::3])

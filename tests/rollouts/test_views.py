@@ -55,7 +55,9 @@ def test_a_bad_lane_is_shown_first_with_verdict_gate_and_way_back_and_the_other_
     assert "Reverse plan" in text and 'data-verdict="fail"' in text
     for title in ("Latency p95", "Energy per inference", "Mean confidence", "Fallback rate"):
         assert title in text
+    assert "none, this lane has its verdict" in text and "7 treated, 7 control" in text
     assert "Roll back is recommended" not in page(client, rollout, lane="hailo-8")
+    assert "no such hardware target" in page(client, rollout, lane="orin") and "no such hardware" not in text
     for address in ("/rollouts/", "/panels/rollouts/", "/panels/rollouts/?release=4.2.0&workload=lane-assist"):
         listed = client.get(address).content.decode()
         assert "Rollback recommended" in listed and "hailo-8" in listed, address

@@ -181,6 +181,8 @@ def test_a_release_goes_from_device_ci_to_a_rollback_on_one_target_and_completio
     path = f"/api/v1/waivers/{asked.json()['id']}/approve"
     assert story.clients["hardware"].post(path, {"remark": "Agreed for a week."}, format="json").status_code == 200
     assert manager.get(f"/api/v1/releases/{release}/gate").json()["verdict"] == "pass"
+    # A misspelt name would have started every lane.
+    assert story.act("manager", "start", expect=422, hardware_targets="hailo-8")["errors"][0]["code"] == "unknown"
     story.act("manager", "start")
 
     # The internal stage is hand-picked: it passes by exposure and absolute limits.
@@ -209,6 +211,9 @@ def test_a_release_goes_from_device_ci_to_a_rollback_on_one_target_and_completio
     assert "Energy per inference" in bad["reason"]
     assert bad["recommendation"]["reverse_plan"]["devices"] > 0
     offered = bad["deliveries"]["offered"]
+    parts = f"/api/v1/rollouts/{story.rollout}/deliveries"
+    assert manager.get(f"{parts}?status=installed").status_code == 200
+    assert "confirmed" in manager.get(f"{parts}?status=nope").json()["detail"]
     story.act("engineer", "rollback", 403, reason="I see it too", hardware_target="orin-nx-16")
     story.act(
         "manager",

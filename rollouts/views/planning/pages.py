@@ -41,6 +41,8 @@ def new(request: HttpRequest) -> HttpResponse:
         return _go_on(request, PlanForm.of_post(request.POST), None)
     release = _release(request.GET.get("release", ""))
     form = PlanForm.new(release, [])
+    if release is None and request.GET.get("release"):
+        form.errors["release"] = "There is no such published release; choose one."
     _fill(form, request.GET.get("preset", "") or DEFAULT_PRESET)
     return _show(request, form, None)
 
@@ -93,7 +95,7 @@ def _fill(form: PlanForm, preset: str) -> None:
     """The stages of a preset for the release and population that stand in the form."""
     release = _release(form.text("release"))
     plan = form.read()
-    form.errors.clear()
+    form.errors = {name: text for name, text in form.errors.items() if name == "release"}
     if release is None:
         release = Release.objects.select_related("workload").filter(status=Release.Status.PUBLISHED).first()
     if release is None:

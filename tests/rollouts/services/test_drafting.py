@@ -37,6 +37,12 @@ def test_a_lane_is_made_for_each_hardware_target_with_a_device(draft, make_fleet
         ({"stages": [{"selector": {"regions": ["atlantis"]}}]}, "stages[0].selector.regions"),
         ({"stages": [{"required_roles": ["king"]}]}, "stages[0].required_roles"),
         ({"stages": [{"maintenance_window": {"from": "25:00", "to": "04:00"}}]}, "stages[0].maintenance_window"),
+        ({"stages": [{"maintenance_window": {"from": "22:00", "to": "4:00", "timezone": "Mars"}}]},
+         "stages[0].maintenance_window"),
+        ({"stages": [{"maintenance_window": {"from": "22:00", "to": "4:00", "timezone": "Europe"}}]},
+         "stages[0].maintenance_window"),
+        ({"stages": [{"required_roles": "qa"}]}, "stages[0].required_roles"),
+        ({"stages": "canary"}, "stages"),
         ({"stages": [{"share": 0.5}, {"share": 0.25}]}, "stages[1].share"),
         ({"stages": None, "preset": "fast"}, "preset"),
         ({"preset": "ladder"}, "preset"),
@@ -50,7 +56,7 @@ def test_a_lane_is_made_for_each_hardware_target_with_a_device(draft, make_fleet
         ({"change_record": {"because": "x"}}, "change_record.because"),
         ({"seed": -1}, "seed"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_plan_is_refused_by_field(draft, make_fleet, change, field):
     make_fleet(2)
     with pytest.raises(InvalidInput) as refused:

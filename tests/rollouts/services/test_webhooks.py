@@ -114,6 +114,7 @@ def test_an_endpoint_hears_of_the_events_that_it_asked_for(endpoint, receiver, n
 def test_an_endpoint_that_cannot_be_is_refused_by_field(endpoint, now):
     with pytest.raises(InvalidInput) as refused:
         webhooks.create_endpoint(
-            name="ota", url="ftp://x", secret="short", events=[], actor=Actor.system("tests"), now=now
+            name="ota", url="ftp://x", secret="short", events=["harmed"], actor=Actor.system("tests"), now=now
         )
-    assert set(refused.value.errors) == {"name", "url", "secret"}
+    assert set(refused.value.errors) == {"name", "url", "secret", "events"}
+    assert "lane.rollback_recommended" in refused.value.errors["events"]
