@@ -34,8 +34,9 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 def _close_connection() -> None:
-    """Close this thread's connection."""
-    connection.close()
+    """Close this thread's connection, if it has one: of batches that are taken together only one thread's has."""
+    if connection.connection is not None:
+        connection.close()
 
 
 class TelemetryShortcut:

@@ -1,13 +1,15 @@
 """Batches taken together leave what each would leave alone, and what befalls one does not touch the others."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
+import psycopg
 import pytest
-from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -214,7 +216,7 @@ def test_what_asks_for_more_than_storing_is_not_taken_together(fleet, now, chang
 
 
 @pytest.mark.django_db
-def test_a_conflict_and_a_throttled_device_are_refused_alone(fleet, now):
+def test_a_conflict_and_a_throttled_device_are_refused_alone(fleet, now, settings):
     take(works([fleet[0].device], [envelope(now, uptime_ms=5)], now))
     for _ in range(int(settings.INGEST_BURST * 1.2) + 1):
         if allowances.take(f"ingest-bulk:{fleet[1].device.pk}", rate=settings.INGEST_RATE, size=settings.INGEST_BURST):
@@ -264,3 +266,19 @@ def test_many_devices_at_once_that_send_everything_twice_count_once(fleet, now):
     assert rows("inference", "count(*)") == [(3 + 3 * sum(range(1, 13)),)]
     assert rows("device_minute", "sum(count)::int") == rows("inference", "count(*)")
     assert rows("device_cell", "sum(count)::int") == rows("inference", "count(*)")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_slow_is_said_to_all_and_nothing_is_stored(fleet, now, settings):
+    settings.INGEST_DB_TIMEOUT = 0.1
+    entries = [sender.entry(now) for sender in fleet]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        [name] = cursor.fetchone()
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}")
+    with psycopg.connect(urlunsplit(url)) as other:
+        other.execute("LOCK TABLE fleet_token IN ACCESS EXCLUSIVE MODE")
+        refusals = together._take(entries)
+    assert [type(refusal) for refusal in refusals] == 3 * [OperationalError]
+    assert not Batch.objects.exists()
+    assert all(answer["duplicate"] is False for answer in together._take(entries))
