@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,7 @@ class Metric:
         parts: for a rate, name -> the column that counts that kind; their sum over `of` is the rate.
         of: for a rate, what it is a share of; several columns are added up.
         minimum, maximum, squares: further columns, or "".
+        told: whether devices need not tell it, so that nothing at all means unknown and not zero.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     minimum: str = ""
     maximum: str = ""
     squares: str = ""
+    told: bool = False
 
     @property
     def is_rate(self) -> bool:
@@ -102,7 +104,7 @@ METRICS: dict[str, Metric] = {
         Metric("retry_rate", "1", parts={"retries": "retries"}, of=("count",)),
         Metric("throttled_share", "1", parts={"throttled": "throttled"}, of=("count",)),
         # the share of all energy that was drawn while idle; where it is known, windows report it
-        Metric("idle_share", "1", parts={"idle": "idle_energy_mj"}, of=("idle_energy_mj", "energy_sum")),
+        Metric("idle_share", "1", parts={"idle": "idle_energy_mj"}, of=("idle_energy_mj", "energy_sum"), told=True),
     )
 }
 
@@ -137,7 +139,7 @@ def measured_count(metric: Metric, rollups: Rollups) -> NDArray[np.int64]:
 def mean(metric: Metric, rollups: Rollups) -> Values:
     """The exact mean, or the rate, shape (rows,); nan where nothing was measured."""
     if metric.is_rate:
-        return _ratio(_total(rollups, metric.parts.values()), _total(rollups, metric.of))
+        return _share(metric, rollups, metric.parts.values())
     return _ratio(rollups.numbers[f"{metric.measure}_sum"], rollups.numbers[f"{metric.measure}_n"])
 
 
@@ -147,7 +149,7 @@ def statistic(metric: Metric, rollups: Rollups, name: str) -> Values:
     `stddev` is that of single inferences: sqrt(E[x^2] - E[x]^2).
     """
     if name in metric.parts:
-        return _ratio(rollups.numbers[metric.parts[name]], _total(rollups, metric.of))
+        return _share(metric, rollups, [metric.parts[name]])
     match name:
         case "mean":
             return mean(metric, rollups)
@@ -182,7 +184,14 @@ def error_bound(metric: Metric) -> dict[str, float]:
     return {"relative_error": round(histograms.RELATIVE_ERROR, 5)}
 
 
-def _total(rollups: Rollups, names) -> NDArray:
+def _share(metric: Metric, rollups: Rollups, parts: Iterable[str]) -> Values:
+    """The share of a rate's parts, nan where it is not known."""
+    total = _total(rollups, parts)
+    share = _ratio(total, _total(rollups, metric.of))
+    return np.where(total > 0, share, np.nan) if metric.told else share
+
+
+def _total(rollups: Rollups, names: Iterable[str]) -> NDArray:
     return sum(rollups.numbers[name] for name in names)
 
 
