@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -132,12 +133,12 @@ def attribute(
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> Attribution | None:
-    """Take the change of a metric's mean apart, treated against control; None when no treated device has both periods.
+    """Take the change of a metric's mean apart, treated against control; None with fewer than two treated devices.
 
     The mix part is shared among the conditions by Shapley's rule: each gets its average contribution over all orders in
     which conditions could be brought in, so the parts add up and none depends on an order somebody chose. Intervals
-    are percentiles of a cluster bootstrap: devices are drawn with replacement inside each arm. Without control devices
-    the difference is the treated change itself.
+    are percentiles of `device_bootstrap` inside each arm. With fewer than two control devices the difference is the
+    treated change itself.
     """
     names = list(before.factors)
     if set(names) != set(after.factors):
@@ -145,12 +146,16 @@ def attribute(
     changes = _device_parts(before, after, names, len(treated))
     known = np.isfinite(changes[:, -1])
     canary, control = changes[known & treated], changes[known & ~treated]
-    if len(canary) == 0:
+    if len(canary) < 2:
         return None
+    if len(control) < 2:
+        control = control[:0]
     rng = np.random.default_rng(seed)
+    canary_draws = device_bootstrap(canary, resamples, rng, confidence=confidence)
+    control_draws = np.zeros_like(canary_draws)
+    if len(control):
+        control_draws = device_bootstrap(control, resamples, rng, confidence=confidence)
     tails = ((1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0)
-    canary_draws = _bootstrap(canary, resamples, rng)
-    control_draws = _bootstrap(control, resamples, rng) if len(control) else np.zeros_like(canary_draws)
     labels = [WITHIN, *names, "total"]
     control_mean = control.mean(axis=0) if len(control) else np.zeros(len(labels))
     difference = canary.mean(axis=0) - control_mean
@@ -231,10 +236,22 @@ def _shapley(mix: Mapping[tuple[int, ...], Floats], position: int, count: int) -
     return value
 
 
-def _bootstrap(rows: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means over devices drawn with replacement, shape (resamples, columns)."""
-    drawn = rng.multinomial(len(rows), np.full(len(rows), 1.0 / len(rows)), size=resamples)
-    return drawn @ rows / len(rows)
+def device_bootstrap(rows: Floats, resamples: int, rng: np.random.Generator, *, confidence: float = 0.95) -> Floats:
+    """Means over devices drawn with replacement, shape (resamples, columns) or (resamples,); `rows` one per device.
+
+    Percentiles of such means make too short an interval, as if the variance were known and divided by n: with six
+    devices it covers 86 % instead of 95 % (Hesterberg, The American Statistician 69, 2015). The draws are therefore
+    stretched about the mean by sqrt(n / (n - 1)) t_{n-1} / z, after which it covers 94 % from two devices on. Raises
+    ValueError with fewer than two: one device says nothing of others.
+    """
+    n = len(rows)
+    if n < 2:
+        raise ValueError(f"a bootstrap needs at least two devices, got {n}")
+    drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=resamples)
+    tail = 0.5 + confidence / 2.0
+    stretch = math.sqrt(n / (n - 1)) * float(stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail))
+    mean = rows.mean(axis=0)
+    return mean + stretch * (drawn @ rows / n - mean)
 
 
 def _estimate(value: float, draws: Floats, tails: tuple[float, float]) -> Estimate:

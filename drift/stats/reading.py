@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.stats.attribution import WITHIN, Attribution, Component
+from drift.stats.attribution import WITHIN, Attribution, Component, device_bootstrap
 from drift.stats.scan import MINIMUM_PER_ARM
 
 # A component below this share of the whole difference is not worth a sentence.
@@ -165,9 +165,9 @@ def group_changes(
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> list[GroupChange]:
-    """The change of each group's treated devices against its own control, by cluster bootstrap; arrays (n,).
+    """The change of each group's treated devices against its own control, by bootstrap over devices; arrays (n,).
 
-    Groups without a treated and a control device that have values are left out.
+    Groups with fewer than two treated or two control devices that have values are left out.
     """
     rng = np.random.default_rng(seed)
     labels = np.array(group)
@@ -176,12 +176,9 @@ def group_changes(
     for name in sorted(set(labels.tolist())):
         inside = (labels == name) & np.isfinite(changes)
         canary, control = changes[inside & treated], changes[inside & ~treated]
-        if len(canary) == 0 or len(control) == 0:
+        if min(len(canary), len(control)) < 2:
             continue
-        draws = [
-            rng.multinomial(len(arm), np.full(len(arm), 1.0 / len(arm)), size=resamples) @ arm / len(arm)
-            for arm in (canary, control)
-        ]
+        draws = [device_bootstrap(arm, resamples, rng, confidence=confidence) for arm in (canary, control)]
         lower, upper = np.quantile(draws[0] - draws[1], tails)
         value = float(canary.mean() - control.mean())
         found.append(GroupChange(name, len(canary), value, float(lower), float(upper)))
