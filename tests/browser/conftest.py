@@ -20,6 +20,25 @@ from rollouts.machine import State
 from tests.rollouts.conftest import draft, make_fleet, play, qualify, start  # noqa: F401
 
 DESK, PHONE, NARROW = 1400, 390, 320
+# The page is whole: no panel is on its way, and every chart that can be seen is drawn or says why it is empty.
+SETTLED = """() => {
+  if (document.readyState !== "complete") return false;
+  if (document.querySelector(".htmx-request, .skeleton:not(.chart__plot .skeleton)")) return false;
+  return [...document.querySelectorAll("[data-figure-url]")].every((chart) => {
+    const { top, bottom } = chart.getBoundingClientRect();
+    if (!chart.checkVisibility() || bottom <= 0 || top >= window.innerHeight) return true;
+    return !chart.dataset.loading && chart.querySelector("[data-plot] > .plot-container, [data-plot] > .empty");
+  });
+}"""
+OVERFLOW = """(width) => {
+  if (document.documentElement.scrollWidth <= width) return "";
+  const clipped = (node) => node && (getComputedStyle(node).overflowX !== "visible" || clipped(node.parentElement));
+  const right = (node) => Math.round(node.getBoundingClientRect().right);
+  const wide = [...document.body.querySelectorAll("main *")].filter((node) =>
+    node.checkVisibility() && right(node) > width + 1 && !clipped(node.parentElement));
+  const widest = wide.sort((a, b) => right(a) - right(b)).at(-1)?.outerHTML.slice(0, 200);
+  return `${document.documentElement.scrollWidth} px wide in a window of ${width}: ${widest}`;
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -59,22 +78,23 @@ class Visit:
         """Let the system change to "light" or "dark"; the page follows without being loaded again."""
         self.page.emulate_media(color_scheme=theme)
         self.page.wait_for_function(f"() => document.documentElement.dataset.theme === '{theme}'")
-        self.page.wait_for_timeout(150)  # charts are drawn again in a frame or two
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def settle(self) -> None:
-        """Wait until panels and charts have come."""
-        self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_function("() => !document.querySelector('.skeleton:not(.chart__plot .skeleton)')")
+        """Wait until panels and charts have come; not for a quiet network, which takes half a second to be sure."""
+        self.page.wait_for_function(SETTLED)
 
     def show_everything(self) -> None:
-        """Make the window as high as the page, so that charts below the fold are drawn too."""
+        """Unfold what a phone folds and make the window as high as the page, so that every chart is drawn."""
+        self.page.evaluate("document.querySelectorAll('details[data-fold]').forEach((part) => { part.open = true; })")
         height = self.page.evaluate("document.documentElement.scrollHeight")
         self.page.set_viewport_size({"width": self.page.viewport_size["width"], "height": min(height, 8000)})
         self.settle()
 
-    def overflow(self) -> int:
-        """How many pixels the page is wider than the window."""
-        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    def overflow(self) -> str:
+        """What makes the page wider than the window; empty where it fits."""
+        # not against window.innerWidth, which on a phone grows with what does not fit
+        return self.page.evaluate(OVERFLOW, self.page.viewport_size["width"])
 
 
 @pytest.fixture

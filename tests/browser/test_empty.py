@@ -3,20 +3,17 @@
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern
 
 from drift import urls as drift_urls
 from fleet import urls as fleet_urls
 from rollouts import urls as rollouts_urls
 from telemetry import urls as telemetry_urls
+from tests.browser.accessibility import violations
 from tests.browser.conftest import DESK, PHONE
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-AXE = Axe()
-# WCAG 2.1, levels A and AA.
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 # Parts of pages and charts' numbers.
 NO_PAGES = ("panels/", "figures/", "logout/")
 
@@ -35,33 +32,26 @@ def shown(client) -> list[str]:
     return [path for path, status in answers.items() if status == 200]
 
 
-def violations(page) -> list[str]:
-    """What axe finds on the page, one line per element."""
-    return [
-        f"{violation['id']} ({violation['impact']}): {node['html'][:160]}"
-        for violation in AXE.run(page, options=RULES).response["violations"]
-        for node in violation["nodes"]
-    ]
-
-
-@pytest.mark.parametrize(("width", "theme"), [(DESK, "light"), (PHONE, "dark")])
-def test_every_page_is_sound_on_an_empty_fleet(visit, cast, browser_client, width, theme):
+def test_every_page_is_sound_on_an_empty_fleet(visit, cast, browser_client):
+    """Each is loaded once, on a desk in light, and then shown as a phone in the dark would."""
     paths = shown(browser_client(cast.administrator))
     assert {"/", "/devices/", "/releases/", "/rollouts/", "/alarms/", "/enrollment/", "/status/", "/audit/"} <= set(
         paths
     )
-    opened = visit("/", cast.administrator, width=width, theme=theme)
+    opened = visit("/login/", cast.administrator)
     page, wrong = opened.page, []
     for path in paths:
-        opened.problems.clear()
-        answer = page.goto(opened.address.removesuffix("/") + path)
-        opened.settle()
-        found = opened.problems + violations(page)
-        if answer.status != 200:
-            found.append(f"answered {answer.status}")
+        page.set_viewport_size({"width": DESK, "height": 900})
+        opened.use_theme("light")
+        status = opened.go(path)
+        found = [] if status == 200 else [f"answered {status}"]
         if urlsplit(page.url).path != path:
             found.append(f"went on to {page.url}")
-        if opened.overflow() > 0:
-            found.append(f"{opened.overflow()} px wider than the window")
-        wrong += [f"{path}: {text}" for text in found]
+        for width, theme in ((DESK, "light"), (PHONE, "dark")):
+            page.set_viewport_size({"width": width, "height": 900})
+            opened.use_theme(theme)
+            opened.settle()
+            found += [f"{theme}: {text}" for text in violations(page)]
+            found += filter(None, [opened.overflow()])
+        wrong += [f"{path}: {text}" for text in found + opened.problems]
     assert not wrong, "\n".join(wrong)

@@ -3,18 +3,15 @@
 from datetime import timedelta
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from fleet.actors import Actor
 from fleet.models import Device
 from fleet.services import enrollment, saved_views, signing_keys, tokens
+from tests.browser.accessibility import violations
 from tests.browser.conftest import DESK, NARROW, PHONE
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-AXE = Axe()
-# WCAG 2.1, levels A and AA.
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 ENROLLMENT = ("devices", "keys", "tokens", "people", "signing", "roles")
 # Without plotly.js, which is cached and loaded only where a chart is.
 MOST_BYTES = 150_000
@@ -65,16 +62,6 @@ def pages(field_day, cast) -> list[str]:
     ]
 
 
-def findings(visited) -> list[str]:
-    """What axe says of the page, one line per element."""
-    answer = AXE.run(visited.page, options=RULES).response
-    return [
-        f"{violation['id']}: {node['html'][:160]} {node.get('any', [{}])[:1]}"
-        for violation in answer["violations"]
-        for node in violation["nodes"]
-    ]
-
-
 @pytest.fixture
 def at_the_door(field_day, cast, make_device) -> None:
     """A device that waits, one that is suspended, a key, tokens and a signing key, so that no list is empty."""
@@ -103,14 +90,13 @@ def test_every_page_is_sound_in_light_and_in_dark(visit, field_day, at_the_door,
         opened.show_everything()
         if opened.bytes_sent > MOST_BYTES:
             found.append(f"{opened.bytes_sent} bytes before its charts")
-        found += [f"light: {text}" for text in findings(opened)]
+        found += [f"light: {text}" for text in violations(opened.page)]
         opened.use_theme("dark")
-        found += [f"dark: {text}" for text in findings(opened)]
+        found += [f"dark: {text}" for text in violations(opened.page)]
         found += [text for text in opened.problems if expected == 200 or "status of 404" not in text]
         for window in (PHONE, NARROW) if width == PHONE else (DESK,):
             opened.page.set_viewport_size({"width": window, "height": 900})
-            if opened.overflow() > 0:
-                found.append(f"{opened.overflow()} px wider than {window} px")
+            found += filter(None, [opened.overflow()])
         wrong += [f"{path} at {width}: {text}" for text in found]
     assert not wrong, "\n".join(wrong)
 
@@ -118,7 +104,7 @@ def test_every_page_is_sound_in_light_and_in_dark(visit, field_day, at_the_door,
 def test_the_log_in_page_is_sound_and_lets_in(visit, cast):
     for width, theme in ((DESK, "light"), (PHONE, "dark")):
         opened = visit("/login/", width=width, theme=theme)
-        assert opened.problems + findings(opened) == []
+        assert opened.problems + violations(opened.page) == []
     cast.engineer.set_password("ridges and canaries")
     cast.engineer.save()
     page = visit("/login/?next=/alarms/").page

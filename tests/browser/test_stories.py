@@ -36,7 +36,7 @@ def test_an_engineer_with_a_phone_finds_the_cause_of_a_rise_in_latency(visit, fi
     page.locator("#device-now").get_by_role("link", name="4.2.0").click()
     page.wait_for_url("**/releases/*/")
     matrix = page.locator("#matrix")
-    matrix.get_by_text("By hardware target").wait_for()
+    matrix.get_by_role("heading", name="By hardware target").wait_for()
     rise = {}
     for row in matrix.locator("tbody tr", has_text="4.2.0").all():
         figure = row.locator("[data-label='p95 ms']").inner_text()
@@ -46,7 +46,9 @@ def test_an_engineer_with_a_phone_finds_the_cause_of_a_rise_in_latency(visit, fi
     assert set(rise) == {"orin-nx-16", "hailo-8"}
     assert rise["orin-nx-16"] > max(10.0, rise["hailo-8"] + 10.0)
     bom = page.get_by_role("region", name="Bill of materials").first
-    bom.scroll_into_view_if_needed()
+    assert not bom.is_visible(), "a phone folds it"
+    page.get_by_role("navigation", name="On this page").get_by_role("link", name="Bill of materials").click()
+    bom.wait_for()
     changed = bom.locator("tr", has_text="changed").all_inner_texts()
     assert len(changed) == 1 and changed[0].startswith("model_version")
 
