@@ -12,7 +12,7 @@ from django.db import transaction
 from fleet.models import Device, Release
 from telemetry import columns, store
 from telemetry.histograms import HistogramRows, pack_classes
-from telemetry.models import Batch, Context
+from telemetry.models import Batch, Context, DeviceLatest, ReleaseSpan
 from telemetry.resolution import EPOCH
 
 _MINUTE = 60_000_000
@@ -165,6 +165,18 @@ def _cell_rows(device: Device, context: Context, batch: Batch, records: Records)
             *condition,
             *(part[name] for name in columns.names(columns.DEVICE_CELL)[8:]),
         )
+
+
+def note_device(
+    device: Device, context: Context, *, seen_at: datetime, since: datetime | None = None, **latest: object
+) -> None:
+    """What ingest knows of a device that runs the release of a context: its newest figures, and since when it does."""
+    runs = {"device": device, "workload": context.workload, "release": context.release}
+    DeviceLatest.objects.create(
+        **runs, **({"boot_id": "boot", "batch_seq": 1, "context": context, "last_seen_at": seen_at} | latest)
+    )
+    if since is not None:
+        ReleaseSpan.objects.create(**runs, first_time=since, last_time=seen_at)
 
 
 def cells_of(records: Records) -> dict[tuple, dict]:

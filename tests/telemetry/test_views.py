@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from fleet.actors import Actor
 from fleet.services.budgets import write_budget
-from telemetry.models import DeviceLatest, QuarantinedRecord, ReleaseSpan, RequestReject
+from telemetry.models import QuarantinedRecord, RequestReject
 from telemetry.services.folding import fold
-from tests.telemetry.records import draw_records, make_context, store_batch
+from tests.telemetry.records import draw_records, make_context, note_device, store_batch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,20 +37,8 @@ def measured(cast, make_device, now):
         records = draw_records(rng, sorted(times), latency_ms=latency)
         context = make_context(release, now)
         store_batch(device, context, records, seq=1, received_at=now)
-        ReleaseSpan.objects.create(
-            device=device, workload=cast.workload, release=release, first_time=min(times), last_time=max(times)
-        )
-        DeviceLatest.objects.create(
-            device=device,
-            workload=cast.workload,
-            release=release,
-            context=context,
-            last_seen_at=now,
-            boot_id="boot",
-            batch_seq=1,
-            latency_p95_ms=latency * 1.5,
-            energy_mj=40.0,
-        )
+        newest = {"latency_p95_ms": latency * 1.5, "energy_mj": 40.0}
+        note_device(device, context, seen_at=now, since=min(times), **newest)
         stored[serial] = records
     fold(now)
     return stored

@@ -9,9 +9,9 @@ import pytest
 from django.utils import timezone
 
 from telemetry import store
-from telemetry.models import ClassLabel, DeviceLatest, ReleaseSpan
+from telemetry.models import ClassLabel, DeviceLatest
 from telemetry.services.folding import fold
-from tests.telemetry.records import draw_records, make_context, store_batch
+from tests.telemetry.records import draw_records, make_context, note_device, store_batch
 
 pytestmark = pytest.mark.django_db
 
@@ -35,18 +35,7 @@ def measured(cast, make_device, now):
         context = make_context(cast.release, now, power_mode=mode)
         records = draw_records(rng, [now - 3 * HOUR * share for share in rng.uniform(0.001, 0.999, 120)])
         store_batch(device, context, records, seq=0, received_at=now)
-        ReleaseSpan.objects.create(
-            device=device, workload=cast.workload, release=cast.release, first_time=now - 3 * HOUR, last_time=now
-        )
-        DeviceLatest.objects.create(
-            device=device,
-            workload=cast.workload,
-            release=cast.release,
-            context=context,
-            last_seen_at=now,
-            boot_id="b",
-            batch_seq=0,
-        )
+        note_device(device, context, seen_at=now, since=now - 3 * HOUR)
         stored[mode] = records
     fold(now)
     return stored

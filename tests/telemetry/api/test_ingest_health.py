@@ -10,13 +10,13 @@ from django.db import connection
 from django.db.models import F
 from psycopg import sql
 
-from telemetry.models import Batch, BatchGap, DeviceLatest, QuarantinedRecord, ReleaseSpan, RequestReject
+from telemetry.models import Batch, BatchGap, QuarantinedRecord, RequestReject
 from telemetry.models.ledger import LATE
 from telemetry.selectors.ingest_health import readable
 from telemetry.store.connection import query
 from telemetry.store.health import Whose
 from tests.telemetry.envelopes import envelope
-from tests.telemetry.records import draw_records, make_context, store_batch
+from tests.telemetry.records import draw_records, make_context, note_device, store_batch
 
 HOUR = timedelta(hours=1)
 
@@ -36,17 +36,8 @@ def trouble(cast, make_device, now):
     for device in (good, bad):
         records = draw_records(rng, [now - 2 * HOUR] * 20)
         batch = store_batch(device, context, records, seq=5, received_at=received)
-        span = {"workload": cast.workload, "release": cast.release}
-        ReleaseSpan.objects.create(device=device, **span, first_time=now - 2 * HOUR, last_time=now - 2 * HOUR)
-        DeviceLatest.objects.create(
-            device=device,
-            **span,
-            context=context,
-            last_seen_at=received,
-            boot_id="boot",
-            batch_seq=5,
-            clock_skew_ms=-1500 if device is bad else 3,
-        )
+        skew = -1500 if device is bad else 3
+        note_device(device, context, seen_at=received, since=now - 2 * HOUR, batch_seq=5, clock_skew_ms=skew)
     Batch.objects.filter(pk=batch.pk).update(
         rejected=3, repeats=2, unknown_fields=7, dropped_inferences=4, clock_synced=False, windows=0
     )

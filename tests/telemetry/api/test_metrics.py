@@ -7,9 +7,8 @@ import pytest
 from django.core.cache import cache
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry.models import DeviceLatest
 from telemetry.services import folding
-from tests.telemetry.records import draw_records, make_context, store_batch
+from tests.telemetry.records import draw_records, make_context, note_device, store_batch
 
 MINUTE = timedelta(minutes=1)
 
@@ -39,15 +38,7 @@ def test_gauges_tell_devices_by_state_and_each_release_of_the_last_minutes(clien
     records = draw_records(rng, [clock - 2 * MINUTE] * 300)
     for serial, seen in (("cam-1", clock), ("cam-2", clock - timedelta(days=1))):
         device = make_device(serial)
-        DeviceLatest.objects.create(
-            device=device,
-            workload=cast.workload,
-            release=cast.release,
-            context=context,
-            last_seen_at=seen,
-            boot_id="b",
-            batch_seq=1,
-        )
+        note_device(device, context, seen_at=seen)
     make_device("cam-3", "hailo-8")
     store_batch(device, context, records, seq=1, received_at=clock)
     folding.fold(clock)

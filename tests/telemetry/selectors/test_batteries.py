@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from telemetry import store
-from telemetry.models import DeviceLatest, ReleaseSpan
 from telemetry.selectors.batteries import batteries
 from telemetry.selectors.selection import Selection
 from telemetry.selectors.throttling import throttling
 from telemetry.services import folding
-from tests.telemetry.records import draw_records, make_context, store_batch
+from tests.telemetry.records import draw_records, make_context, note_device, store_batch
 
 HOUR = timedelta(hours=1)
 
@@ -28,19 +27,8 @@ def stored(cast, make_device, now):
         records = draw_records(rng, times)
         throttled = (np.arange(len(times)) % 3 == 0) & (number == 0)
         store_batch(device, context, replace(records, throttled=throttled), seq=0, received_at=now)
-        ReleaseSpan.objects.create(
-            device=device, workload=cast.workload, release=cast.release, first_time=now - 4 * HOUR, last_time=now
-        )
-        DeviceLatest.objects.create(
-            device=device,
-            workload=cast.workload,
-            release=cast.release,
-            context=context,
-            last_seen_at=now,
-            boot_id="b",
-            batch_seq=0,
-            battery_pct=50.0 if number == 0 else None,
-        )
+        battery = 50.0 if number == 0 else None
+        note_device(device, context, seen_at=now, since=now - 4 * HOUR, battery_pct=battery)
     folding.fold(now)
     return devices
 

@@ -6,10 +6,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from telemetry.models import DeviceLatest
 from telemetry.selectors import cohort_band
 from telemetry.selectors.cohort_band import FEWEST_DEVICES, band, cohort_bands
-from tests.telemetry.records import draw_records, make_context, store_batch
+from tests.telemetry.records import draw_records, make_context, note_device, store_batch
 
 
 def test_a_band_is_numpys_quantiles_over_devices():
@@ -38,10 +37,7 @@ def fleet(cast, make_device, now):
         device = make_device(f"cam-{n}", target)
         times = [now - timedelta(seconds=20 * k + 1) for k in range(90)]
         store_batch(device, context, draw_records(rng, sorted(times), latency_ms=latency), seq=1, received_at=now)
-        DeviceLatest.objects.create(
-            device=device, workload=cast.workload, release=cast.release, context=context, last_seen_at=now,
-            boot_id="boot", batch_seq=1,
-        )  # fmt: skip
+        note_device(device, context, seen_at=now)
         devices.append(device)
     return devices
 
