@@ -100,8 +100,10 @@ def _decided(timing: Timing, looks: int) -> tuple[str, list[str]]:
         )
     else:
         when = f"{_after(times.passing.half)} if nothing changed"
-        most = f"four in five {_after(times.passing.most)}" if times.passing.most else "one in five takes longer than "
-        details.append(most if times.passing.most else f"{most}{_span(times.horizon)}")
+        if times.passing.most is None:
+            details.append(f"more than one in five takes longer than {_span(times.horizon)}")
+        elif times.passing.most > times.passing.half:
+            details.append(f"four in five {_after(times.passing.most)}")
     title = METRICS[times.slowest].title
     if times.harm.half is None:
         details.append(f"a harm of one margin in {title} would be shown in {times.harm.share:.0%} of such lanes")
