@@ -315,16 +315,21 @@ def _describe(finding: Finding, run: Cusum, episode: Episode, metric: Metric, ma
     if not np.isfinite(run.change[-1]):
         finding.reason = why + "No device reported on the last day: what is not heard is not known to be well."
         return
-    text = describe_effect(metric, finding.effect) if finding.effect is not None else "no change"
+    text = describe_effect(metric, finding.effect)
+    bound = describe_effect(metric, metric.harm * margin)
     if crossed is None:
-        finding.verdict = "pass"
-        finding.reason = why + f"Within its limit after {episode.monitored} days: {text} over the last week."
+        # under the limit is not yet well: the last week itself must be shown to lie within the margin
+        reach = finding.upper if metric.harm > 0 else finding.lower
+        told = f"possibly {describe_effect(metric, reach)}, margin {bound}"
+        if metric.harm * reach < margin:
+            finding.verdict, told = "pass", f"within the margin of {bound}"
+        finding.reason = why + (f"Within its limit after {episode.monitored} days: {text} over the last week, {told}.")
         return
-    beyond = finding.effect is not None and metric.harm * finding.effect >= margin
+    beyond = metric.harm * finding.effect >= margin
     finding.verdict = "fail" if beyond else "hold"
     finding.reason = why + (
         f"Over its limit since {crossed:%d %B}, drifting since about {started:%d %B}: {text} over the last week, "
-        f"{'beyond' if beyond else 'within'} the margin of {describe_effect(metric, metric.harm * margin)}. "
+        f"{'beyond' if beyond else 'within'} the margin of {bound}. "
         f"This {CAVEAT}."
     )
 

@@ -1,4 +1,4 @@
-"""Thousands of cells at once: false-discovery control over device-level p-values, and only effects that matter."""
+"""Thousands of cells at once: false-discovery control over device-level p-values."""
 
 from __future__ import annotations
 
@@ -21,14 +21,3 @@ def benjamini_hochberg(p_values: Floats) -> Floats:
     if known.any():
         adjusted[known] = stats.false_discovery_control(p_values[known], method="bh")
     return adjusted
-
-
-def discoveries(p_values: Floats, effects: Floats, practical_sizes: Floats, *, rate: float = 0.05) -> NDArray[np.bool_]:
-    """Cells whose adjusted p-value is at most `rate` and whose effect reaches its practical size, shape (cells,).
-
-    Size is asked after the correction, on the cells that survive it, so the family of tests stays the whole board.
-    """
-    if not 0.0 < rate < 1.0:
-        raise ValueError(f"rate must lie strictly between 0 and 1, got {rate}")
-    significant = np.nan_to_num(benjamini_hochberg(p_values), nan=1.0) <= rate
-    return significant & (np.abs(np.nan_to_num(effects)) >= practical_sizes)

@@ -23,19 +23,19 @@ def make_days(cast, now, make_device):
     """`make_days(30, drift=0.01)` stores so many days of devices whose energy grows by 1 % a day from day 16 on."""
 
     def make(
-        days: int, *, drift: float = 0.0, devices: int = 8, noise: float = 0.004, missing: frozenset = frozenset()
+        days: int, *, drift: float = 0.0, devices: int = 8, weather: float = 0.004, missing: frozenset = frozenset()
     ):
         rng = np.random.default_rng(5)
         context = make_context(cast.release, now)
         midnight = now.replace(hour=0)
         start = midnight - days * DAY
-        weather = rng.normal(0, 0.004, days)
+        common = rng.normal(0, weather, days)
         made = []
         for index in range(devices):
             device = make_device(f"orin-{index:02d}", "orin-nx-16", "eu-north")
             records = daily(rng, start, days, 25, own=float(rng.lognormal(0, 0.1)))
             day = np.repeat(np.arange(days), 25)
-            records.measures["energy"][:] *= np.exp(weather[day] + drift * np.clip(day - 15, 0, None))
+            records.measures["energy"][:] *= np.exp(common[day] + drift * np.clip(day - 15, 0, None))
             if index in missing:
                 records = records.where(day < 3)
             store_batch(device, context, records, seq=1, received_at=now)
@@ -86,6 +86,16 @@ def test_steady_days_stay_under_the_limit_and_raise_nothing(make_days, now) -> N
     make_days(34)
     assert {finding.verdict for finding in run(now).values()} <= {"pass", "inconclusive"}
     assert Alarm.objects.count() == 0
+
+
+def test_days_that_vary_by_more_than_the_margin_are_no_pass_though_no_limit_is_crossed(make_days, cast, now) -> None:
+    """Weather moves energy by about 6 % from day to day: a week shows no drift, and no 5 % excluded either."""
+    make_days(22, weather=0.06)
+    energy = run(now)["energy_mean"]
+    assert energy.detail["crossed_at"] is None
+    assert energy.upper > 0.05
+    assert energy.verdict == "inconclusive"
+    assert "margin +5.0 %" in energy.reason
 
 
 def test_before_the_baseline_is_over_nothing_is_said_but_when(make_days, now) -> None:

@@ -168,7 +168,7 @@ def test_a_release_that_no_device_ran_has_nothing_to_take_apart(client, moved, c
     [
         ({"workload": "nobody"}, "workload: There is no workload “nobody”."),
         ({"workload": "lane-assist", "release": "9.9"}, "release: There is no release “9.9” of lane-assist."),
-        ({"workload": "lane-assist", "against": "\0"}, "against: There is no release"),
+        ({"workload": "lane-assist", "against": "0.0"}, "against: There is no release"),
     ],
 )
 def test_what_does_not_exist_is_named_in_its_place(client, moved, query, words):
