@@ -1,8 +1,9 @@
 """Forest plot: every metric's effect with its interval, on one scale on which 1 is the margin."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from drift.charts.effects import Effect, effect_text, interval_text
+from drift.charts.effects import MINUS, Effect, effect_text, interval_text
 from telemetry.charts.figure import Chart, Footing, Table, number
 
 # Further out than this an interval is cut with an arrow, so that one wild metric does not flatten the others.
@@ -71,16 +72,17 @@ def forest_plot(effects: Sequence[Effect], *, footing: Footing | None = None) ->
                 "font": {"size": 12, "color": tone},
             }
         )
+    axis = {
+        "title": {"text": "effect toward harm, in margins"},
+        "range": [-REACH * 0.75, REACH],
+        "zeroline": True,
+        "tickangle": 0,
+        "showgrid": True,
+    }
     layout = {
-        "xaxis": {
-            "title": {"text": "effect toward harm, in margins"},
-            "range": [-REACH * 0.75, REACH],
-            "zeroline": True,
-            "tickangle": 0,
-            "showgrid": True,
-            "tickvals": [-2, -1, 0, 1, 2, 3, 4],
-            "ticktext": [f"{m}" if m != 1 else "margin" for m in (-2, -1, 0, 1, 2, 3, 4)],
-        },
+        "xaxis": axis | _ticks(-2, -1, 0, 1, 2, 3, 4),
+        # on a phone the word would run into its neighbours
+        "meta": {"narrow": {"xaxis": axis | _ticks(-2, 1, 4)}},
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": labels[::-1], "showgrid": False},
         "hovermode": "closest",
         "showlegend": False,
@@ -102,6 +104,11 @@ def forest_plot(effects: Sequence[Effect], *, footing: Footing | None = None) ->
     rows = [(e.label, e.verdict, e.effect, e.lower, e.upper, e.margin, e.n_treated, e.n_control) for e in effects]
     columns = ["Metric", "Verdict", "Effect", "Lower", "Upper", "Margin", "n treated", "n control"]
     return Chart(data, layout, Table(columns, rows), footing or Footing(unit="devices"))
+
+
+def _ticks(*margins: int) -> dict[str, Any]:
+    words = [f"{m}".replace("-", MINUS) if m != 1 else "margin" for m in margins]
+    return {"tickvals": list(margins), "ticktext": words}
 
 
 def _cut(value: float | None, side: int) -> float:

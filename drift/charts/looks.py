@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drift.charts.effects import MINUS
 from drift.stats.metrics import METRICS, Kind
 from telemetry.charts.figure import Chart, Footing, Marker, Table, furniture, instants, number, numbers, time_axis
+
+# Room on either side, so that the axis of a single look is not told in milliseconds.
+ROOM = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def interval_over_looks(
         }
     )
     layout = {
-        "xaxis": time_axis(),
+        "xaxis": time_axis(looks[0].at - ROOM, looks[-1].at + ROOM) if looks else time_axis(),
         "yaxis": {"title": {"text": f"effect, {unit}"}, "zeroline": True},
         "hovermode": "x unified",
         "showlegend": False,

@@ -15,6 +15,12 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 @register.filter
+def milli(value: float | None) -> float | None:
+    """0.0693 J -> 69.3 mJ; no value stays none."""
+    return None if value is None else 1000 * value
+
+
+@register.filter
 def signed_percent(ratio: float | None, digits: int = 1) -> str:
     """0.083 -> +8.3 %, with a real minus sign."""
     if ratio is None:
