@@ -123,7 +123,7 @@ class HoldBackWatch(models.Model):
     looks = models.PositiveIntegerField(default=0)
     last_look_at = models.DateTimeField(null=True, blank=True)
     look_state = models.JSONField(null=True, blank=True)
-    # [{"as_of", "metrics": {metric: [effect, lower, upper, verdict]}}], one per look
+    # [{"as_of", "metrics": {metric: {"verdict", "effect", "lower", "upper", "margin", "margin_budget", …}}}], by look
     history = models.JSONField(default=list, blank=True)
 
     class Meta:
