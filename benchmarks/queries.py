@@ -49,17 +49,21 @@ def questions(fleet: Fleet) -> list[Question]:
     from fleet.models import Device
     from telemetry.metrics import METRICS
     from telemetry.selectors.adoption import adoption
+    from telemetry.selectors.batteries import batteries
     from telemetry.selectors.completeness import completeness
     from telemetry.selectors.device_table import device_rows, latency_sparks, worst_devices
+    from telemetry.selectors.distribution_bands import distribution_bands
     from telemetry.selectors.distributions import class_mix, metric_distributions, metric_heatmap
     from telemetry.selectors.energy import energy_by_condition, energy_figures, energy_variation
     from telemetry.selectors.fleet_state import cells
     from telemetry.selectors.gauges import fleet_gauges
     from telemetry.selectors.ingest_health import ingest_health
     from telemetry.selectors.presence import presence
+    from telemetry.selectors.regions import region_differences, snapped
     from telemetry.selectors.selection import Selection
     from telemetry.selectors.series import metric_series, series_step
     from telemetry.selectors.summaries import device_summaries, device_summary_windows
+    from telemetry.selectors.throttling import throttling
     from telemetry.selectors.timeline import device_timeline
     from telemetry.services.folding import catch_up
 
@@ -75,6 +79,19 @@ def questions(fleet: Fleet) -> list[Question]:
 
     def distribution(name: str, length: timedelta, group_by: Sequence[str] = ("release",)):
         return lambda: metric_distributions(workload, METRICS[name], start=NOW - length, end=NOW, group_by=group_by)
+
+    def bands(name: str, length: timedelta):
+        metric, span, by = METRICS[name], {"start": NOW - length, "end": NOW}, ("release",)
+        return lambda: distribution_bands(
+            workload, metric, metric_distributions(workload, metric, **span, group_by=by), **span, group_by=by
+        )
+
+    def slow_hours():
+        within = (NOW - DAY, NOW)
+        region = snapped(
+            METRICS["latency"], start=NOW - 3 * HOUR, end=NOW, low=25.0, high=2.0**40, within=within, now=NOW
+        )
+        return region_differences(workload, METRICS["latency"], region, start=NOW - DAY, end=NOW, now=NOW)
 
     week = {"start": NOW - 7 * DAY, "end": NOW}
     day = {"start": NOW - DAY, "end": NOW}
@@ -108,6 +125,10 @@ def questions(fleet: Fleet) -> list[Question]:
             lambda: metric_heatmap(workload, METRICS["latency"], **day, step=timedelta(minutes=5)),
         ),
         Question("explore", "fallback rate by power mode, 2 d", series("fallback_rate", 2 * DAY, ("power_mode",))),
+        Question("explore", "what differs in the slow of 3 h, 24 h", slow_hours),
+        Question("explore", "latency ECDF with bands, 24 h", bands("latency", DAY)),
+        Question("energy", "throttled minutes, 24 h", lambda: throttling(workload, **day)),
+        Question("energy", "batteries, 7 d", lambda: batteries(workload, **week)),
         Question("energy", "figures by power mode, 7 d", lambda: energy_figures(workload, **week)),
         Question("energy", "joules by temperature, 7 d", lambda: energy_by_condition(workload, **week)),
         Question(
