@@ -87,6 +87,8 @@ class Recommendation(models.Model):
     checks = models.JSONField(default=list)
     # For a rollback: what it will do, see services.reversal.
     reverse_plan = models.JSONField(null=True, blank=True)
+    # The stage that begins if the lane goes on, as it was when the evidence was frozen; null: completion.
+    next_stage = models.ForeignKey(Stage, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     evidence = models.OneToOneField(Evidence, on_delete=models.PROTECT, related_name="recommendation")
     status = models.CharField(max_length=12, choices=Status, default=Status.OPEN)
     # Of a policy on trial: logged, and nothing followed from it.

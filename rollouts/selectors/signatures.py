@@ -19,9 +19,13 @@ class SignatureSheet:
     required: tuple[str, ...]
     approvals: tuple[Approval, ...]
 
+    def signed(self, now: datetime) -> set[str]:
+        """Roles whose signature is there and has not run out."""
+        return {approval.role for approval in self.approvals if approval.expires_at > now}
+
     def missing(self, now: datetime) -> list[str]:
         """Roles whose signature is not there, or ran out."""
-        signed = {approval.role for approval in self.approvals if approval.expires_at > now}
+        signed = self.signed(now)
         return [role for role in self.required if role not in signed]
 
 
@@ -61,12 +65,6 @@ def start_sheet(rollout: Rollout) -> SignatureSheet | None:
     return _sheet(evidence, lanes, first, tuple(roles))
 
 
-def next_stage(lane: Lane) -> Stage | None:
-    """The stage after the lane's own, by order; None after the last."""
-    order = lane.stage.order if lane.stage else -1
-    return lane.rollout.stages.filter(order__gt=order).order_by("order").first()
-
-
 def lane_sheet(lane: Lane) -> SignatureSheet | None:
     """What must be signed before a lane goes on; None where no recommendation to promote or to hold stands."""
     if lane.state not in (State.PROMOTION_RECOMMENDED, State.HELD):
@@ -74,14 +72,16 @@ def lane_sheet(lane: Lane) -> SignatureSheet | None:
     standing = open_recommendation(lane)
     if standing is None:
         return None
-    stage = next_stage(lane)
+    stage = standing.next_stage
     return _sheet(standing.evidence, [lane], stage, tuple(stage.required_roles) if stage else ())
 
 
 def open_recommendation(lane: Lane) -> Recommendation | None:
     """The recommendation that stands."""
     return (
-        lane.recommendations.filter(status=Recommendation.Status.OPEN).select_related("evidence", "look", "run").first()
+        lane.recommendations.filter(status=Recommendation.Status.OPEN)
+        .select_related("evidence", "look", "run", "next_stage")
+        .first()
     )
 
 

@@ -12,7 +12,7 @@ from rollouts.policy import Decision, LaneFacts, Rules
 from rollouts.selectors import populations, signatures
 from rollouts.selectors.budgets import Bounds
 from rollouts.selectors.reversal import reverse_plan
-from rollouts.services import documents
+from rollouts.services import documents, starting
 
 SCHEMA = "ridgeline.evidence/1"
 
@@ -70,6 +70,7 @@ def recommend(
         reason=decision.reason,
         checks=decision.to_dict()["checks"],
         reverse_plan=plan,
+        next_stage=None if kind is policy.Recommendation.ROLLBACK else starting.stage_ahead(lane),
         evidence=evidence,
         shadow=shadow,
         created_at=now,

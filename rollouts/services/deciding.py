@@ -1,6 +1,6 @@
 """Decisions of people: start, promote, hold, pause, resume, stop, roll back. Of two at once, one wins."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -86,7 +86,8 @@ def start(
         raise _refusal(lanes[0], "The evidence has changed since it was shown; look at it again.", "evidence_changed")
     _assert_signed(sheet, now)
     _assert_gates_open(lanes, now)
-    _advance(lanes, Event.START, None, actor=actor, now=now, reason=reason, evidence_hash=sheet.evidence.sha256)
+    signed = dict.fromkeys((lane.pk for lane in lanes), sheet.signed(now))
+    _advance(lanes, Event.START, None, signed, actor=actor, now=now, reason=reason, evidence_hash=sheet.evidence.sha256)
     Rollout.objects.filter(pk=rollout.pk, started_at=None).update(started_at=now)
     return lanes
 
@@ -120,13 +121,12 @@ def promote(
     chosen = [lane for lane in lanes if _hash_of(lane) in hashes]
     if not chosen:
         raise _refusal(lanes[0], "The evidence has changed since it was shown; look at it again.", "evidence_changed")
-    for lane in chosen:
-        _assert_may_go_on(lane, now)
+    signed = {lane.pk: _assert_may_go_on(lane, now) for lane in chosen}
     _assert_gates_open(chosen, now)
     for lane in chosen:
         advising.close(lane, Recommendation.Status.ACCEPTED, now=now, by=by)
     completes = Event.OVERRIDE_COMPLETE if override else Event.COMPLETE
-    _advance(chosen, event, completes, actor=actor, now=now, reason=reason)
+    _advance(chosen, event, completes, signed, actor=actor, now=now, reason=reason)
     return chosen
 
 
@@ -135,8 +135,8 @@ def _hash_of(lane: Lane) -> str:
     return standing.evidence.sha256 if standing else ""
 
 
-def _assert_may_go_on(lane: Lane, now: datetime) -> None:
-    """Signed, and watched until now: a recommendation outlives a stopped evaluation only briefly."""
+def _assert_may_go_on(lane: Lane, now: datetime) -> set[str]:
+    """Signed, and watched until now: a recommendation outlives a stopped evaluation only briefly. Returns the roles."""
     sheet = signatures.lane_sheet(lane)
     assert sheet is not None, "the lane's hash was found, so a recommendation stands"
     _assert_signed(sheet, now)
@@ -147,19 +147,25 @@ def _assert_may_go_on(lane: Lane, now: datetime) -> None:
         raise _refusal(
             lane, f"The newest look was taken {when}; nothing is promoted on evidence that old.", "evidence_stale"
         )
+    return sheet.signed(now)
 
 
 def _advance(
     lanes: Sequence[Lane],
     event: Event,
     completes: Event | None,
+    signed: Mapping[int, set[str]],
     *,
     actor: Actor,
     now: datetime,
     reason: str,
     evidence_hash: str = "",
 ) -> None:
-    """Move lanes into the next stage that has devices for them; lanes that go into the same stage share one run."""
+    """Move lanes into the next stage that has devices for them; lanes that go into the same stage share one run.
+
+    `signed` are the roles that signed for each lane: the fleet may have changed since they were asked, so that another
+    stage begins than theirs.
+    """
     rollout = lanes[0].rollout
     stages = list(rollout.stages.all())
     waiting = {lane.pk: lane for lane in lanes}
@@ -177,6 +183,14 @@ def _advance(
         if len(going) < len(able):
             # A lane that this stage has no device for takes no part in its comparison.
             drawn, match = starting.draw_stage(rollout, stage, going)
+        for lane in going:
+            if unsigned := [role for role in stage.required_roles if role not in signed[lane.pk]]:
+                raise _refusal(
+                    lane,
+                    f"Signatures are missing: {', '.join(unsigned)}. By now it is the stage {stage.name} that begins; "
+                    "hold the lane and resume it to have that signed.",
+                    "approvals_missing",
+                )
         run = starting.begin(rollout, stage, going, drawn, match, now=now)
         for lane in going:
             why = _with_skipped(reason, lane, stage, stages)

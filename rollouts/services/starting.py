@@ -9,7 +9,7 @@ from drift.services.looks import PRE_DAYS, pre_period
 from fleet.exceptions import StateConflict
 from fleet.models import Workload
 from rollouts import cohorts, machine
-from rollouts.cohorts import Draw
+from rollouts.cohorts import Arm, Draw
 from rollouts.machine import State
 from rollouts.models import DrawnMember, Lane, Rollout, Stage, StageRun
 from rollouts.plans import DAY_S, Policy
@@ -38,6 +38,20 @@ def draw_stage(rollout: Rollout, stage: Stage, lanes: Sequence[Lane]) -> tuple[D
         raise StateConflict(
             "busy", [], f"{busy} is just starting; try again when it has.", code="another_stage_is_starting"
         )
+    return _drawn(rollout, stage, lanes)
+
+
+def stage_ahead(lane: Lane) -> Stage | None:
+    """The stage into which the lane would go on now: the next that has a device of it to treat; None: completion."""
+    order = lane.stage.order if lane.stage else -1
+    for stage in lane.rollout.stages.filter(order__gt=order).order_by("order"):
+        drawn, _ = _drawn(lane.rollout, stage, [lane])
+        if drawn.ids(Arm.TREATED):
+            return stage
+    return None
+
+
+def _drawn(rollout: Rollout, stage: Stage, lanes: Sequence[Lane]) -> tuple[Draw, Match]:
     targets = {lane.hardware_target.slug for lane in lanes}
     everyone = populations.match(rollout.release, [rollout.selector], rollout=rollout).narrowed(targets)
     held = _holdback(rollout, everyone, lanes)

@@ -6,10 +6,12 @@ import pytest
 
 from drift.services import looks
 from fleet.exceptions import StateConflict
-from rollouts.machine import SPREADING
+from fleet.models import Device
+from rollouts.machine import SPREADING, State
 from rollouts.models import Delivery, LaneTransition, Recommendation, StageRun
-from rollouts.services import advancing, deciding, evaluating
-from tests.rollouts.conftest import actor_of, hash_of, sign_all
+from rollouts.selectors import signatures
+from rollouts.services import advancing, approvals, deciding, evaluating
+from tests.rollouts.conftest import QUICK_STAGES, actor_of, hash_of, sign_all
 
 pytestmark = pytest.mark.django_db
 
@@ -218,3 +220,51 @@ def test_a_gate_that_is_missing_or_a_waiver_that_ran_out_stops_the_start(draft, 
     waiver.expires_at = now + timedelta(days=1)
     waiver.save()
     assert len(deciding.start(rollout, **manager)) == 2
+
+
+SKIPPED_STAGES = [
+    QUICK_STAGES[0],
+    {
+        "name": "few",
+        "share": 1.0,
+        "selector": {"devices": ["orin-nx-16-001", "orin-nx-16-003"]},
+        "minimum_soak_s": 0,
+        "minimum_devices": 1,
+        "required_roles": ["qa"],
+    },
+    {"name": "fleet", "share": 1.0, "minimum_soak_s": 0, "minimum_devices": 1, "required_roles": ["ml", "qa"]},
+]
+
+
+def sign(game, cast, target: str, role: str) -> None:
+    """One person signs what stands for a lane."""
+    person, lane = getattr(cast, role), game.lane(target)
+    who = {"by": person, "actor": actor_of(person), "now": game.now}
+    approvals.sign(game.rollout, **who, role=role, remark="Read.", evidence_hash=hash_of(lane))
+
+
+def go_on(game, cast, target: str):
+    return promote(game, cast, evidence_hash=hash_of(game.lane(target)), hardware_target=target)
+
+
+def test_a_lane_that_skips_a_stage_needs_the_signatures_of_the_stage_that_begins(quick, cast):
+    game = quick(stages=SKIPPED_STAGES)
+    sheets = {sheet.lanes[0].hardware_target.slug: sheet for sheet in signatures.sheets(game.rollout)}
+    assert (sheets["orin-nx-16"].stage.name, sheets["orin-nx-16"].required) == ("few", ("qa",))
+    assert (sheets["hailo-8"].stage.name, sheets["hailo-8"].required) == ("fleet", ("ml", "qa"))
+    sign(game, cast, "hailo-8", "qa")
+    with pytest.raises(StateConflict, match="missing: ml"):
+        go_on(game, cast, "hailo-8")
+    sign(game, cast, "hailo-8", "ml")
+    assert go_on(game, cast, "hailo-8")[0].stage.name == "fleet"
+
+
+def test_a_fleet_that_changed_since_the_signatures_never_lets_a_lane_into_a_stage_that_nobody_signed(quick, cast):
+    game = quick(stages=SKIPPED_STAGES, per_target=8)
+    # The two devices of the stage that was signed leave the fleet: the lane would go on into the one after.
+    sign(game, cast, "orin-nx-16", "qa")
+    Device.objects.filter(serial__in=SKIPPED_STAGES[1]["selector"]["devices"]).update(status="suspended")
+    with pytest.raises(StateConflict) as refused:
+        go_on(game, cast, "orin-nx-16")
+    assert refused.value.code == "approvals_missing" and "fleet" in str(refused.value)
+    assert game.states()["orin-nx-16"] == State.PROMOTION_RECOMMENDED
