@@ -40,6 +40,9 @@ class DeviceHealthSerializer(serializers.Serializer):
 
     device = serializers.CharField()
     batches = serializers.IntegerField()
+    recorded = serializers.IntegerField(
+        help_text="Inferences that count: those of windows, and single ones that are no sample of a window"
+    )
     accepted = serializers.DictField(child=serializers.IntegerField())
     rejected = serializers.IntegerField()
     refused = serializers.IntegerField()
@@ -184,6 +187,7 @@ def _device_row(health: DeviceHealth) -> dict[str, Any]:
     return {
         "device": health.device.serial,
         "batches": sums("batches"),
+        "recorded": sums("recorded"),
         "accepted": {
             name: sums(name) for name in ("inferences", "windows", "window_inferences", "events", "states", "counters")
         },

@@ -73,6 +73,7 @@ class LedgerSums:
         late: batches whose newest record was older than `LATE` when they came.
         unsynced: batches sent with a clock that was not synchronised.
         clock_offset_ms: largest correction applied to the device's times.
+        recorded: inferences that count: those of windows, and single ones that no window stands for.
     """
 
     device_id: int
@@ -94,6 +95,7 @@ class LedgerSums:
     unsynced: int
     clock_offset_ms: float
     last_received_at: datetime
+    recorded: int
 
 
 @dataclass(frozen=True)

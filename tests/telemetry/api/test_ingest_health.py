@@ -98,6 +98,7 @@ def test_a_device_with_trouble_is_listed_with_all_of_it(client, trouble, now):
     figures = {name: row[name] for name in row if name not in ("device", "accepted", "last_seen_at")}
     assert figures == {
         "batches": 1,
+        "recorded": 20,
         "rejected": 3,
         "refused": 1,
         "throttled": 1,
@@ -175,6 +176,20 @@ def test_the_totals_are_read_from_a_small_index(trouble, now):
         text = statement.as_string(connection.connection)
         cursor.execute(f"EXPLAIN {text}", {**parameters, "start": now - HOUR, "end": now})
         assert "batch_late_or_bad" in "\n".join(line for (line,) in cursor.fetchall())
+
+
+@pytest.mark.django_db
+def test_rows_that_are_a_sample_of_windows_do_not_count_beside_them(client, trouble, now):
+    Batch.objects.filter(device__serial="cam-bad").update(sampled=True, windows=1, window_inferences=300)
+    (row,) = asked(client, now).json()["devices"]
+    assert (row["recorded"], row["accepted"]["inferences"], row["accepted"]["window_inferences"]) == (300, 20, 300)
+
+
+@pytest.mark.django_db
+def test_with_nothing_received_nothing_is_called_good(browser_client, cast, now):
+    page = asked(browser_client(cast.engineer), now, path="/ingest/").content.decode()
+    assert "so there is nothing to judge" in page and "no inference was received in this range either" in page
+    assert "No device has trouble" not in page
 
 
 @pytest.mark.django_db
