@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from fleet.exceptions import InvalidInput
 from fleet.models import Device
+from fleet.status import words_of_seconds
 from telemetry.charts import Chart, Span
 from telemetry.charts.lanes import CohortBand, DeviceLanes, Event, device_lanes
 from telemetry.metrics import METRICS
@@ -20,6 +21,7 @@ from telemetry.selectors.events import events as list_events
 from telemetry.selectors.fleet_state import cells
 from telemetry.selectors.series import metric_series
 from telemetry.selectors.timeline import device_timeline
+from telemetry.services.directives import directives_for
 from telemetry.store.events import ClockRow, counter_rates
 from telemetry.views.event_words import detail_words
 from telemetry.views.panels import TableFile, panel
@@ -59,7 +61,19 @@ def now(question: Question) -> dict[str, Any]:
         "batch": newest,
         "rejected": QuarantinedRecord.objects.filter(device=device, received_at__gte=day).count(),
         "refused": RequestReject.objects.filter(device=device, at__gte=day).count(),
+        "asked": directive_words(directives_for(device.pk, question.now)),
     }
+
+
+def directive_words(values: Mapping[str, Any]) -> str:
+    """What a device is asked to do, in words; empty for nothing in particular."""
+    words = {
+        "raw_sample_rate": lambda rate: f"{100 * rate:g} % of its records whole",
+        "window_s": lambda seconds: f"windows of {words_of_seconds(seconds)}",
+        "min_interval_s": lambda seconds: f"at least {words_of_seconds(seconds)} between batches",
+        "max_batch": lambda most: f"at most {most:,} records in a batch",
+    }
+    return ", ".join(words[name](values[name]) for name in words if name in values)
 
 
 @panel("telemetry/_events_panel.html")

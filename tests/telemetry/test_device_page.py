@@ -3,12 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from fleet.actors import Actor
 from fleet.models import AuditEntry, Device
 from telemetry.charts.figure import Span
 from telemetry.charts.lanes import CohortBand, DeviceLanes, device_lanes
+from telemetry.services import directives
+from telemetry.services.directives import set_directive
 from telemetry.store.events import ClockRow
 from telemetry.views.device import clock_stretches
+from tests.telemetry.records import make_context, note_device
 
 STEP = timedelta(minutes=1)
 
@@ -77,6 +82,19 @@ def test_the_csv_has_exactly_what_is_filtered(browser_client, cast, make_device)
     answer = browser_client(cast.engineer).get("/panels/devices/", {"hardware_target": "hailo-8", "format": "csv"})
     lines = b"".join(answer.streaming_content).decode().splitlines()
     assert [line.split(",")[0] for line in lines] == ["serial", "box-1"]
+
+
+@pytest.mark.django_db
+def test_what_the_server_asks_of_a_device_is_told_on_its_page(browser_client, cast, make_device):
+    device, clock_now = make_device("cam-0"), timezone.now()
+    note_device(device, make_context(cast.release, clock_now), seen_at=clock_now)
+    client = browser_client(cast.engineer)
+    assert "The server asks" not in client.get("/panels/device/", {"device": "cam-0"}).content.decode()
+    asked = {"raw_sample_rate": 0.25, "window_s": 30, "min_interval_s": 30, "max_batch": 1000}
+    set_directive(asked, device=device, actor=Actor.system("tests"), now=clock_now)
+    directives.forget()
+    text = client.get("/panels/device/", {"device": "cam-0"}).content.decode()
+    assert "asks it for 25 % of its records whole, windows of 30 s, at least 30 s between batches, at most 1,000" in text
 
 
 @pytest.mark.django_db
