@@ -169,6 +169,7 @@ class DeviceTable(Sequence[DeviceRow]):
             )
         return rows
 
+
 def device_rows(params: Mapping[str, str], *, now: datetime) -> DeviceTable:
     """Every selected device, ordered by `sort` (of SORTS, "-" before it to turn it round); filtered by `seen`."""
     wanted = dict(params)

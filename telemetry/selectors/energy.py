@@ -256,9 +256,7 @@ def energy_variation(
     )
 
 
-def ramp_up(
-    selection: Selection, *, start: datetime, end: datetime, most_devices: int = MOST_DEVICES
-) -> RampUp | None:
+def ramp_up(selection: Selection, *, start: datetime, end: datetime, most_devices: int = MOST_DEVICES) -> RampUp | None:
     """What a start costs over [start, end), from devices that have both starts and steady minutes; None without any.
 
     The first minute of a device in the range counts only if the range shows the pause before it, so it is left out.

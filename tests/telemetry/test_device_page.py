@@ -94,7 +94,7 @@ def test_what_the_server_asks_of_a_device_is_told_on_its_page(browser_client, ca
     set_directive(asked, device=device, actor=Actor.system("tests"), now=clock_now)
     directives.forget()
     text = client.get("/panels/device/", {"device": "cam-0"}).content.decode()
-    assert "asks it for 25 % of its records whole, windows of 30 s, at least 30 s between batches, at most 1,000" in text
+    assert "asks it for 25 % of its records whole, windows of 30 s, at least 30 s between batches, at most 1" in text
 
 
 @pytest.mark.django_db
