@@ -11,7 +11,7 @@ from rollouts import machine
 from rollouts.models import Delivery, Lane, LaneTransition, Look, Recommendation, Rollout, StageRun
 from rollouts.selectors import signatures
 from rollouts.selectors.exposure import delivery_counts
-from rollouts.selectors.reversal import not_reached
+from rollouts.selectors.reversal import not_reached, stranded
 from rollouts.selectors.signatures import SignatureSheet
 
 _GOING_BACK = (machine.State.ROLLING_BACK, machine.State.ROLLED_BACK)
@@ -32,6 +32,8 @@ class LaneView:
     last_transition: LaneTransition | None
     # Devices whose way back has not ended well; known of lanes that roll or rolled back.
     not_reached: list[str] = field(default_factory=list)
+    # Devices that have no earlier release to go back to; known of the same lanes.
+    stranded: list[str] = field(default_factory=list)
     missing_roles: list[str] = field(default_factory=list)
 
     @property
@@ -140,6 +142,7 @@ def _view(
         rollbacks=rollback_counts(lane),
         last_transition=last,
         not_reached=not_reached(lane) if lane.state in _GOING_BACK else [],
+        stranded=stranded(lane) if lane.state in _GOING_BACK else [],
         missing_roles=sheet.missing(now) if sheet else [],
     )
 
@@ -182,6 +185,8 @@ def as_dict(view: LaneView) -> dict[str, Any]:
         "rollbacks": view.rollbacks,
         "not_reached": view.not_reached[:NOT_REACHED_LISTED],
         "not_reached_count": len(view.not_reached),
+        "stranded": view.stranded[:NOT_REACHED_LISTED],
+        "stranded_count": len(view.stranded),
         "recommendation": recommendation_dict(advice) if advice else None,
         "evidence_hash": _hash(view),
         "required_roles": list(view.sheet.required) if view.sheet else [],

@@ -84,3 +84,12 @@ def not_reached(lane: Lane) -> list[str]:
     done = back.filter(status__in=[status.CONFIRMED, status.CANCELLED, status.SUPERSEDED], device=OuterRef("device"))
     waiting = back.filter(~Exists(done)).order_by("device__serial").distinct()
     return list(waiting.values_list("device__serial", flat=True))
+
+
+def stranded(lane: Lane) -> list[str]:
+    """Serial numbers of the devices that may run the release and have no earlier one to go back to: nobody fetches
+    them."""
+    back = set(
+        Delivery.objects.filter(lane=lane, kind=Delivery.Kind.ROLLBACK).values_list("device_id", flat=True).distinct()
+    )
+    return sorted(row.device.serial for row in possibly_on_release(lane) if row.device_id not in back)

@@ -7,7 +7,7 @@ from fleet.actors import Actor
 from rollouts.machine import Event, State
 from rollouts.models import Lane
 from rollouts.policy import Exposure
-from rollouts.selectors.reversal import not_reached
+from rollouts.selectors.reversal import not_reached, stranded
 from rollouts.services import advising, transitions
 
 ACTOR = Actor.system("rollout")
@@ -50,7 +50,7 @@ def finish_rollback(lane: Lane, now: datetime) -> bool:
         return False
     missing = not_reached(lane)
     if not missing:
-        transitions.move(lane, Event.ROLLBACK_DONE, actor=ACTOR, now=now, reason="every device is back")
+        transitions.move(lane, Event.ROLLBACK_DONE, actor=ACTOR, now=now, reason=_back_words(stranded(lane)))
         return True
     given = lane.rollout.rules.rollback_timeout_s
     if (now - lane.state_since).total_seconds() <= given:
@@ -59,6 +59,18 @@ def finish_rollback(lane: Lane, now: datetime) -> bool:
         lane, Event.ROLLBACK_TIMED_OUT, actor=ACTOR, now=now, reason=_not_reached_words(missing, given / 86_400)
     )
     return True
+
+
+def _back_words(left: Sequence[str]) -> str:
+    if not left:
+        return "every device is back"
+    return f"{_named(left)} on the release: there is no earlier one to go back to; every other device is back"
+
+
+def _named(serials: Sequence[str]) -> str:
+    more = f" and {len(serials) - NAMED} more" if len(serials) > NAMED else ""
+    stay = "stays" if len(serials) == 1 else "stay"
+    return f"{len(serials)} device{'s' * (len(serials) != 1)} {stay} ({', '.join(serials[:NAMED])}{more})"
 
 
 def _not_reached_words(serials: Sequence[str], days: float) -> str:

@@ -26,18 +26,17 @@ def call_off(lane: Lane, *, now: datetime) -> int:
 
 
 @transaction.atomic
-def send_back(lane: Lane, *, now: datetime) -> dict[str, int]:
-    """Queue a rollback for every device that may run the new release.
+def send_back(lane: Lane, *, now: datetime) -> None:
+    """Queue a rollback for every device that may run the new release and has an earlier one to go back to.
 
-    Returns `{"devices", "without_destination"}`; the caller has moved the lane, so nothing is offered in between.
+    The caller has moved the lane, so nothing is offered in between. Who is left is told by `selectors.reversal`.
     """
     call_off(lane, now=now)
     fallback = last_good_release(lane)
-    rows, without = [], 0
+    rows = []
     for delivery in possibly_on_release(lane):
         release = destination(delivery, fallback)
         if release is None:
-            without += 1
             continue
         rows.append(
             Delivery(
@@ -52,4 +51,3 @@ def send_back(lane: Lane, *, now: datetime) -> dict[str, int]:
             )
         )
     Delivery.objects.bulk_create(rows, batch_size=BATCH)
-    return {"devices": len(rows), "without_destination": without}

@@ -11,7 +11,8 @@ from fleet.models import AuditEntry, Release
 from fleet.services.releases import withdraw
 from rollouts.machine import State
 from rollouts.models import Delivery, LaneTransition, StageRun
-from rollouts.services import deciding
+from rollouts.selectors.lanes import as_dict, lane_views
+from rollouts.services import advancing, deciding
 from tests.rollouts.conftest import actor_of, hash_of, sign_all
 
 pytestmark = pytest.mark.django_db
@@ -152,6 +153,21 @@ def test_a_stopped_lane_offers_nothing_and_can_still_be_rolled_back(quick, act):
     assert set(Delivery.objects.values_list("status", flat=True)) == {"cancelled"}
     act(game, deciding.roll_back)
     assert set(game.states().values()) == {"rolling_back"}
+
+
+def test_devices_without_an_earlier_release_are_never_said_to_be_back(quick, act, cast, browser_client):
+    game = quick()
+    withdraw(cast.release, actor=actor_of(cast.manager), now=game.now, reason="Broken too.")
+    act(game, deciding.roll_back, hardware_target="hailo-8")
+    advancing.advance(game.now)
+    lane = game.lane("hailo-8")
+    assert lane.state == "rolled_back" and not Delivery.objects.filter(kind="rollback").exists()
+    told = lane.transitions.order_by("-pk").first().reason
+    assert told.startswith("2 devices stay (hailo-8-000, hailo-8-002) on the release: there is no earlier one")
+    view = next(view for view in lane_views(game.rollout, game.now) if view.target == "hailo-8")
+    assert view.stranded == as_dict(view)["stranded"] == ["hailo-8-000", "hailo-8-002"]
+    page = browser_client(cast.manager).get(f"/rollouts/{game.rollout.pk}/?lane=hailo-8").content.decode()
+    assert "with no earlier release to return to stay on this one" in page
 
 
 def test_rolling_back_sends_every_device_that_may_run_the_release_back_to_its_own_release(quick, act):
