@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.stats.metrics import MEAN_MINIMUM_N, SHARE_MINIMUM_N, quantile_minimum_n
-from drift.stats.paired import PairedChange, paired_change
+from drift.stats.paired import PairedChange, counting_floor, paired_change
 from fleet.models import Release
 from telemetry import metrics
 from telemetry.metrics import METRICS, Metric
@@ -270,17 +270,21 @@ def _row(figure: Figure, whole: Grouped, own: Grouped, versions: tuple[str, str]
 
 def _paired(figure: Figure, own: Grouped, versions: tuple[str, str]) -> PairedChange:
     """The change of single devices between the two releases."""
-    enough = metrics.measured_count(figure.source, own.rollups) >= figure.minimum_n
-    values = np.where(enough, figure.values(own.rollups), np.nan)
+    count = metrics.measured_count(figure.source, own.rollups)
+    values = np.where(count >= figure.minimum_n, figure.values(own.rollups), np.nan)
     if figure.relative:
         values = np.log(values, out=np.full_like(values, np.nan), where=values > 0)
-    sides: dict[str, dict[str, float]] = {version: {} for version in versions}
-    for place, value in zip(own.rollups.keys["group"].tolist(), values.tolist(), strict=True):
+    sides: dict[str, dict[str, tuple[float, float]]] = {version: {} for version in versions}
+    for place, value, n in zip(own.rollups.keys["group"].tolist(), values.tolist(), count.tolist(), strict=True):
         group = own.groups[place]
-        sides[group["release"]][group["device"]] = value
+        sides[group["release"]][group["device"]] = value, n
     serials = sorted(sides[versions[0]].keys() & sides[versions[1]].keys())
-    before, after = (np.array([sides[version][serial] for serial in serials]) for version in versions)
-    return paired_change(before, after, harm=1)
+    (before, n_before), (after, n_after) = (
+        np.array([sides[version][serial] for serial in serials], dtype=np.float64).reshape(-1, 2).T
+        for version in versions
+    )
+    floor = counting_floor(before, after, n_before, n_after) if figure.is_share else 0.0
+    return paired_change(before, after, harm=1, error_floor=floor)
 
 
 def _by_release(grouped: Grouped, values: NDArray, versions: tuple[str, str]) -> tuple[float, float]:

@@ -29,7 +29,7 @@ from drift.services.findings import (
     worst_per_quantity,
 )
 from drift.stats.false_discovery import benjamini_hochberg
-from drift.stats.metrics import METRICS, Metric
+from drift.stats.metrics import METRICS, Kind, Metric
 from drift.stats.paired import MINIMUM_DEVICES, PairedChange, counting_floor, paired_change
 from drift.stats.summaries import metric_values
 from telemetry.models import ReleaseSpan
@@ -91,24 +91,14 @@ def compute_cell(cell: EvaluationCell) -> list[Finding]:
     margins = margins_of(cell.workload, cell.hardware_target, METRIC_NAMES)
     before, after = (_values(cell, device_ids, metrics, start, end) for start, end in spans.both)
     reporting = int((after["count"] > 0).sum())
-    findings = [
-        _finding(
-            cell,
-            metric,
-            paired_change(
-                before[metric.name],
-                after[metric.name],
-                harm=metric.harm,
-                error_floor=counting_floor(
-                    metric, before[metric.name], after[metric.name], before["count"], after["count"]
-                ),
-            ),
-            margins[metric.name],
-            reporting=reporting,
-            devices=len(device_ids),
+    findings = []
+    for metric in metrics:
+        pre, post = before[metric.name], after[metric.name]
+        floor = counting_floor(pre, post, before["count"], after["count"]) if metric.kind is Kind.SHARE else 0.0
+        change = paired_change(pre, post, harm=metric.harm, error_floor=floor)
+        findings.append(
+            _finding(cell, metric, change, margins[metric.name], reporting=reporting, devices=len(device_ids))
         )
-        for metric in metrics
-    ]
     keep_findings(cell, findings, devices=len(device_ids))
     return findings
 

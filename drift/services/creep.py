@@ -24,7 +24,7 @@ from drift.services.findings import (
 )
 from drift.services.watching import DAY, adoption, midnight, speakers
 from drift.stats.creep import Creep, Step, creep, measure_step
-from drift.stats.metrics import METRICS, Metric
+from drift.stats.metrics import METRICS, Kind, Metric
 from drift.stats.paired import MINIMUM_DEVICES, counting_floor
 from drift.stats.summaries import DevicePeriod, metric_values
 from fleet.actors import Actor
@@ -161,7 +161,8 @@ def _step(cell: EvaluationCell, old: Release, new: Release, as_of: datetime) -> 
             dict(zip(devices, (after - before).tolist(), strict=True))
             for devices, (before, after) in zip((moved, stayed), values, strict=False)
         ]
-        floor = counting_floor(metric, *values[0], *(period.count for period in spans[0]))
+        counts = (period.count for period in spans[0])
+        floor = counting_floor(*values[0], *counts) if metric.kind is Kind.SHARE else 0.0
         steps[name] = measure_step(new.version, *arms, harm=metric.harm, error_floor=floor)
     return MeasuredStep(old, new, len(moved), steps)
 

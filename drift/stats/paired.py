@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from drift.stats.metrics import Kind, Metric
 from drift.stats.proportions import share_error_floor
 
 MINIMUM_DEVICES = 6
@@ -77,18 +76,17 @@ def paired_change(
 
 
 def counting_floor(
-    judged: Metric,
     before: NDArray[np.float64],
     after: NDArray[np.float64],
-    n_before: NDArray[np.integer],
-    n_after: NDArray[np.integer],
+    n_before: NDArray[np.number],
+    n_after: NDArray[np.number],
 ) -> float:
-    """The standard error that counting leaves in the change of a share over devices with both periods; else 0.
+    """The standard error that counting leaves in the change of a share over devices with both periods; 0 without any.
 
     Arrays have shape (devices,): the share in a period, NaN for none, and the inferences that it is a share of.
     """
     both = np.isfinite(before) & np.isfinite(after)
-    if judged.kind is not Kind.SHARE or not both.any():
+    if not both.any():
         return 0.0
     return share_error_floor(
         np.concatenate([before[both], after[both]]),

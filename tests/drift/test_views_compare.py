@@ -115,6 +115,13 @@ def test_kinds_that_never_happened_are_left_out(moved, cast, now):
     assert "Fallback rate" in rows and "to the CPU" not in rows
 
 
+def test_an_event_that_no_device_saw_is_not_shown_to_be_impossible(moved, cast, now):
+    _, rows = rows_of(cast, now)
+    row = rows["Fallback rate"]
+    assert (row.baseline, row.candidate, row.effect) == (0.0, 0.0, 0.0)
+    assert row.lower < 0.0 < row.upper
+
+
 def test_who_moved_and_who_stayed(moved, cast, now):
     found = changed_devices(Selection(workload_id=cast.workload.pk), cast.release, cast.candidate, end=now)
     assert (found.of_moved, found.of_stayed) == (8, 4)
