@@ -22,6 +22,16 @@ LABELS = {
     "quality_band": ("Input quality", "sharper or poorer inputs"),
     "fallback": ("Fallback", "more or less of it"),
 }
+# The filters of Explore that what a change is concentrated on leads into, by the label that was written down.
+FILTERS = {
+    "Firmware": "firmware_version",
+    "Driver": "driver_version",
+    "Runtime": "runtime_version",
+    "Power mode": "power_mode",
+    "Release": "release",
+    "Region": "region",
+}
+NOT_REPORTED = "not reported"
 UNITS = {"latency": "ms", "energy": "mJ", "confidence": ""}
 NOUNS = {"latency": "Mean latency", "energy": "Mean energy per inference", "confidence": "Mean confidence"}
 # Of the bar's width, on either side of zero.
@@ -112,7 +122,10 @@ def _shown(title: str, attribution: Mapping[str, Any]) -> Shown:
         n_treated=attribution.get("n_treated") or 0,
         n_control=attribution.get("n_control") or 0,
         readings=attribution.get("readings") or [],
-        concentration=attribution.get("concentration") or [],
+        concentration=[
+            {**place, "filter": FILTERS.get(place.get("label"), "") if place.get("value") != NOT_REPORTED else ""}
+            for place in attribution.get("concentration") or []
+        ],
         caveat=attribution.get("caveat") or "",
     )
 

@@ -37,8 +37,8 @@ WHOLE = {
 }
 
 
-def rendered(attribution):
-    return render_to_string("drift/_attribution.html", {"attribution": attribution})
+def rendered(attribution, **more):
+    return render_to_string("drift/_attribution.html", {"attribution": attribution, **more})
 
 
 def test_components_stand_in_order_of_size_with_bars_to_the_side_of_their_sign():
@@ -94,6 +94,14 @@ def test_an_attribution_without_a_decomposition_shows_its_readings_and_where_it_
     assert "One board alone" in text and "p &lt; 0.001" in text
     assert "Firmware: r37" in text and "5 of 6 devices" in text and "1 of 20" in text
     assert "<table" not in text
+
+
+def test_what_a_change_is_concentrated_on_leads_into_explore(now):
+    found = {"concentration": [{"label": "Firmware", "value": "r37"}, {"label": "Driver", "value": "not reported"}]}
+    text = rendered(found, workload="lane-assist", since=now)
+    assert '"/explore/?workload=lane-assist&amp;firmware_version=r37&amp;from=2026-03-02T12:00:00Z">r37</a>' in text
+    assert "Driver: not reported" in text
+    assert "Firmware: r37" in rendered(found), "without a workload there is no address"
 
 
 def test_a_change_that_is_not_shown_has_no_shares():
