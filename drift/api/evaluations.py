@@ -68,13 +68,22 @@ class FindingSerializer(serializers.ModelSerializer):
     release = serializers.SlugRelatedField("version", read_only=True)
     baseline_release = serializers.SlugRelatedField("version", read_only=True)
     hardware_target = serializers.SlugRelatedField("slug", read_only=True)
+    margin = serializers.FloatField(
+        source="detail.margin", default=None, read_only=True, help_text="The change that is tolerated, in effect units."
+    )
+    margin_budget = serializers.IntegerField(
+        source="detail.margin_budget",
+        default=None,
+        read_only=True,
+        help_text="Version of the budget that the margin is from; null where it is the metric's default.",
+    )
 
     class Meta:
         model = Finding
         fields = [
             "id", "evaluation", "workload", "release", "baseline_release", "hardware_target", "metric", "verdict",
             "effect", "lower", "upper", "standard_error", "p_value", "q_value", "n_treated", "n_control",
-            "completeness", "attribution", "reason",
+            "margin", "margin_budget", "completeness", "attribution", "reason",
         ]  # fmt: skip
 
 

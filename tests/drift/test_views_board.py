@@ -78,6 +78,8 @@ def test_each_cell_says_by_which_margin_it_was_judged_and_where_that_comes_from(
     text = browser_client(cast.engineer).get("/drift/").content.decode()
     assert "margin +4.0 %, budget version 2" in text
     assert "margin +5.0 %, default" in text
+    found = browser_client(cast.engineer).get("/api/v1/findings?metric=energy_mean").json()["results"]
+    assert [(row["margin"], row["margin_budget"]) for row in found] == [(0.04, 2)]
 
 
 def test_a_cell_that_failed_shows_its_error_and_no_verdict(run, cast, browser_client) -> None:
