@@ -69,11 +69,16 @@ class FindingSerializer(serializers.ModelSerializer):
     baseline_release = serializers.SlugRelatedField("version", read_only=True)
     hardware_target = serializers.SlugRelatedField("slug", read_only=True)
     margin = serializers.FloatField(
-        source="detail.margin", default=None, read_only=True, help_text="The change that is tolerated, in effect units."
+        source="detail.margin",
+        default=None,
+        allow_null=True,
+        read_only=True,
+        help_text="The change that is tolerated, in effect units; null where none was kept.",
     )
     margin_budget = serializers.IntegerField(
         source="detail.margin_budget",
         default=None,
+        allow_null=True,
         read_only=True,
         help_text="Version of the budget that the margin is from; null where it is the metric's default.",
     )
