@@ -66,6 +66,15 @@ class Empty:
         )
 
     @classmethod
+    def not_measured(cls, label: str) -> "Empty":
+        """There are inferences, but none of them says what the chart is about."""
+        return cls(
+            "not_measured",
+            "Not measured",
+            f"Devices sent inferences in {label}, but not what this chart shows.",
+        )
+
+    @classmethod
     def filtered_out(cls, clear_url: str) -> "Empty":
         """There are data in the range, and the filters leave none of them."""
         return cls(

@@ -10,13 +10,18 @@ from telemetry.models import QuarantinedRecord, RequestReject
 from telemetry.selectors.grouping import grouped_rollups
 from telemetry.selectors.selection import Selection
 
-CAUSES = ("no_device", "filtered_out", "still_aggregating", "rejected", "no_data_in_range")
+CAUSES = ("no_device", "not_measured", "filtered_out", "still_aggregating", "rejected", "no_data_in_range")
 
 
 def why_empty(selection: Selection, *, start: datetime, end: datetime) -> tuple[str, int]:
-    """One of CAUSES for a selection without data in [start, end), and for `rejected` how many records were refused."""
+    """One of CAUSES for a chart with nothing to show of [start, end), and for `rejected` how many records were refused.
+
+    `not_measured`: there are inferences, but without what the chart is about.
+    """
     if not Device.objects.exists():
         return "no_device", 0
+    if grouped_rollups(selection, start=start, end=end, values=("count",)).rollups.numbers["count"].any():
+        return "not_measured", 0
     if selection != Selection():
         anything = grouped_rollups(Selection(), start=start, end=end, values=("count",))
         if anything.rollups.n_rows:

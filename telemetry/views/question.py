@@ -136,6 +136,7 @@ class Question:
         cause, refused = why_empty(self.selection, start=self.range.start, end=self.end)
         empty = {
             "no_device": lambda: Empty.no_device(address("fleet:enrollment")),
+            "not_measured": lambda: Empty.not_measured(self.range.words),
             "filtered_out": lambda: Empty.filtered_out(""),
             "still_aggregating": Empty.still_aggregating,
             "rejected": lambda: Empty.rejected(refused, address("telemetry:ingest")),

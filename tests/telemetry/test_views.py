@@ -123,6 +123,19 @@ def test_an_empty_chart_says_that_there_is_no_device(client, cast):
     assert figure(client, "latency")["empty"]["cause"] == "no_device"
 
 
+@pytest.mark.parametrize("query", [{}, {"workload": "lane-assist"}])
+def test_an_empty_chart_says_that_devices_do_not_measure_what_it_shows(client, cast, make_device, now, query):
+    device, context = make_device("plain"), make_context(cast.release, now)
+    records = draw_records(np.random.default_rng(1), [now - timedelta(minutes=5)] * 20)
+    records.measures["energy"][:] = np.nan
+    store_batch(device, context, records, seq=1, received_at=now)
+    # something else was refused
+    RequestReject.objects.create(device=device, at=now - timedelta(minutes=1), status=413, code="too_large")
+    fold(now)
+    empty = client.get("/figures/energy/", {"from": "-6h", **query}).json()["empty"]
+    assert (empty["cause"], empty["title"]) == ("not_measured", "Not measured")
+
+
 def test_an_empty_chart_says_that_the_filters_leave_nothing(client, measured, cast):
     assert figure(client, "latency", hardware_target=cast.hailo.slug)["empty"]["cause"] == "filtered_out"
 
