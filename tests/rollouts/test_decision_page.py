@@ -101,3 +101,38 @@ def test_the_document_of_a_submission_shows_the_plan_and_who_signed(browser_clie
         assert words in text, words
     assert "holds no verdict" in client.post(f"/decisions/{evidence.sha256}/replay/").content.decode()
     assert client.get(f"/decisions/{'0' * 64}/").status_code == 404
+
+
+def frozen_again(evidence: Evidence, change) -> Evidence:
+    """The document with a change, under the hash that it then has."""
+    document = json.loads(evidence.body)
+    change(document)
+    body = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return Evidence(kind="recommendation", sha256=sha256_of(body), body=body)
+
+
+def test_what_an_earlier_version_decided_comes_out_the_same_in_other_words_and_not_with_other_figures(harmed):
+    evidence = Evidence.objects.get(sha256=hash_of(harmed.lane("orin-nx-16")))
+
+    def reworded(document) -> None:
+        document["decision"]["reason"] = document["facts"]["look"]["reason"] = "Energie pro Inferenz zu hoch"
+        document["decision"]["checks"][0]["reason"] = "keine"
+
+    def of_an_earlier_version(document) -> None:
+        reworded(document)
+        document["code_version"] = "0" * 16
+
+    def with_another_figure(document) -> None:
+        of_an_earlier_version(document)
+        document["facts"]["look"]["metrics"][0]["effect"] += 1e-12
+
+    def with_another_verdict(document) -> None:
+        of_an_earlier_version(document)
+        document["decision"]["checks"][0]["verdict"] = "fail"
+
+    assert not replay(frozen_again(evidence, reworded)).agrees, "the same code says it in the same words"
+    earlier = replay(frozen_again(evidence, of_an_earlier_version))
+    assert earlier.agrees and earlier.reworded and not earlier.same_code
+    assert replay(evidence).agrees and not replay(evidence).reworded
+    assert replay(frozen_again(evidence, with_another_figure)).differences == ("the look's metrics come out otherwise",)
+    assert "the decision was rollback" in replay(frozen_again(evidence, with_another_verdict)).differences[0]

@@ -60,4 +60,6 @@ def line(result: Replay) -> str:
     verdict = result.recorded.get("verdict", "")
     outcome = "same" if result.agrees else "DIFFERENT"
     code = "" if result.same_code else " (decided by another version of the code)"
+    if result.reworded:
+        code = " (decided by another version of the code, which says it in other words)"
     return f"evidence {evidence.pk} {evidence.sha256[:16]} {decided} {verdict}: {outcome}{code}".replace("  ", " ")
