@@ -242,14 +242,15 @@ def _silence(facts: LaneFacts) -> Check:
 def _quiet(exposure: Exposure) -> Check:
     """Devices that ran the release and went quiet since, against the control: bad links make both arms quiet."""
     treated, control = exposure.confirmed, exposure.control
-    if exposure.quiet < 2:
+    if not exposure.quiet:
         return Check("silence", Verdict.PASS, "no device went silent after the update")
     rate = reporting_rate(treated, treated - exposure.quiet, control, control - exposure.control_quiet)
     words = (
         f"{_share(exposure.quiet, treated)} on the new release are not heard from now, "
         f"{exposure.control_quiet} of {control} in the control"
     )
-    if rate.p_value < QUIET_LEVEL:
+    # One device alone is not shown to be harmed, however many others there are to hold it against.
+    if exposure.quiet > 1 and rate.p_value < QUIET_LEVEL:
         return Check("silence", Verdict.FAIL, f"{words}: more than chance explains (p = {rate.p_value:.2g})")
     if not rate.in_order:
         return Check("silence", Verdict.INCONCLUSIVE, words)

@@ -105,6 +105,15 @@ def test_devices_that_go_quiet_later_fail_the_lane_only_when_the_control_does_no
     quiet = replace(EXPOSURE, quiet=8, control_quiet=2)
     assert "8 of 20 devices (40 %)" in decide(replace(GOOD, exposure=quiet)).reason
     assert decide(replace(GOOD, exposure=quiet)).recommendation is Recommendation.ROLLBACK
+    one = decide(replace(GOOD, exposure=replace(EXPOSURE, quiet=1, control_quiet=0, control=80)))
+    assert one.recommendation is Recommendation.PROMOTE
+    crowd = replace(EXPOSURE, treated=6, offered=6, confirmed=6, quiet=1, control_quiet=0, control=100_000)
+    one_of_few = decide(replace(GOOD, exposure=crowd))
+    assert one_of_few.recommendation is Recommendation.HOLD, "one device alone shows no harm"
+    assert "1 of 20 devices (5 %) on the new release are not heard from now" in str(one.to_dict())
+    only = replace(EXPOSURE, treated=1, offered=1, confirmed=1, quiet=1, control_quiet=0)
+    alone = decide(replace(GOOD, exposure=only, rules=replace(RULES, minimum_devices=1)))
+    assert alone.recommendation is Recommendation.HOLD, "nor is the only device that ran it good news once it is quiet"
     bad_links = replace(EXPOSURE, quiet=4, control_quiet=16)
     assert decide(replace(GOOD, exposure=bad_links)).recommendation is Recommendation.PROMOTE
 
