@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from fleet.models import Device
+from fleet.models import Device, Release
 from rollouts import machine, maintenance
 from rollouts.machine import State
 from rollouts.models import Delivery, Lane
@@ -51,6 +51,9 @@ def _lane_offers(delivery: Delivery) -> bool:
     if delivery.kind == Delivery.Kind.ROLLBACK:
         # A device that was not reached in time goes back when it calls again.
         return delivery.lane.state in (State.ROLLING_BACK, State.ROLLED_BACK)
+    # A withdrawn release goes nowhere, however far its rollout has come.
+    if delivery.release.status != Release.Status.PUBLISHED:
+        return False
     # A hold-back that is released after the watch belongs to a lane that has completed.
     return delivery.lane.state in machine.OFFERING or (
         delivery.run_id is None and delivery.lane.state == State.COMPLETED

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fleet.exceptions import InvalidInput, NotFound
+from fleet.services.releases import withdraw
 from rollouts.models import Delivery
 from rollouts.services import advancing, offering, reporting
 from telemetry.models import DeviceLatest
@@ -232,3 +233,15 @@ def test_a_rollback_that_does_not_reach_every_device_ends_saying_which_and_they_
     assert game.field.running[lost.serial] == "4.1.0"
     game.pass_time()
     assert lane_views(game.rollout, game.now)[0].not_reached == []
+
+
+def test_a_release_that_was_withdrawn_is_offered_to_no_further_device(game, cast):
+    begun, *others = [row.device for row in Delivery.objects.filter(status="queued").select_related("device__region")]
+    first = offering.desired(begun, game.now)
+    reporting.report(begun, action_id=first.pk, status="downloading", now=game.now)
+    assert offering.desired(others[0], game.now) is not None, "offered, and not begun"
+    withdraw(cast.candidate, actor=actor_of(cast.manager), now=game.now, reason="It burns.")
+    assert offering.desired(begun, game.now) == first, (
+        "what has begun goes on, or the device would be left half written"
+    )
+    assert [offering.desired(device, game.now) for device in others] == [None] * len(others)
