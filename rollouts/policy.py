@@ -198,8 +198,12 @@ def _promotion(facts: LaneFacts, checks: Sequence[Check]) -> str:
     comparison = next(check.reason for check in checks if check.name == "comparison")
     return (
         f"{facts.exposure.confirmed} of {facts.exposure.offered} devices confirmed on {facts.hardware_target} after "
-        f"{facts.hours_soaked:.1f} h, {facts.exposure.inferences:,} inferences; {comparison}"
+        f"{_hours(facts.hours_soaked or 0.0)}, {facts.exposure.inferences:,} inferences; {comparison}"
     )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 2 else f"{60 * hours:.0f} min"
 
 
 def _share(part: int, whole: int) -> str:
@@ -260,26 +264,26 @@ def _quiet(exposure: Exposure) -> Check:
 def _devices(facts: LaneFacts) -> Check:
     exposure = facts.exposure
     needed = exposure.needed(facts.rules)
-    text = f"{exposure.confirmed} of {needed} devices confirmed"
+    text = f"{exposure.confirmed} devices confirmed, {needed} needed"
     if exposure.confirmed < needed:
         on_the_way = exposure.queued + exposure.in_flight > 0
-        return Check("devices", Verdict.INCONCLUSIVE, f"{text} yet", waits=on_the_way)
+        return Check("devices", Verdict.INCONCLUSIVE, text, waits=on_the_way)
     return Check("devices", Verdict.PASS, text)
 
 
 def _inferences(facts: LaneFacts) -> Check:
     seen, needed = facts.exposure.inferences, max(facts.rules.minimum_inferences, 1)
-    text = f"{seen:,} of {needed:,} inferences seen"
+    text = f"{seen:,} inferences seen, {needed:,} needed"
     if seen < needed:
-        return Check("inferences", Verdict.INCONCLUSIVE, f"{text} yet", waits=facts.exposure.confirmed > 0)
+        return Check("inferences", Verdict.INCONCLUSIVE, text, waits=facts.exposure.confirmed > 0)
     return Check("inferences", Verdict.PASS, text)
 
 
 def _soak(facts: LaneFacts) -> Check:
     needed = facts.rules.minimum_soak_s / 3600
     if facts.hours_soaked is None:
-        return Check("soak", Verdict.INCONCLUSIVE, f"the soak of {needed:.1f} h has not begun", waits=True)
-    text = f"soaked {facts.hours_soaked:.1f} of {needed:.1f} h"
+        return Check("soak", Verdict.INCONCLUSIVE, f"the soak of {_hours(needed)} has not begun", waits=True)
+    text = f"soaked {_hours(facts.hours_soaked)} of {_hours(needed)}"
     if facts.hours_soaked < needed:
         return Check("soak", Verdict.INCONCLUSIVE, text, waits=True)
     return Check("soak", Verdict.PASS, text)

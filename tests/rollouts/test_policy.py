@@ -53,7 +53,7 @@ def test_everything_measured_and_in_order_is_recommended_for_promotion_with_its_
         ({"look": {**LOOK, "verdict": "inconclusive", "reason": "no metric has data"}}, "no metric has data"),
         ({"look": {**LOOK, "verdict": "hold", "reason": "class mix changed"}}, "class mix changed"),
         ({"exposure": replace(EXPOSURE, silent=1)}, "silent after the update"),
-        ({"exposure": replace(EXPOSURE, treated=0, offered=0, confirmed=0)}, "0 of 1 devices confirmed"),
+        ({"exposure": replace(EXPOSURE, treated=0, offered=0, confirmed=0)}, "0 devices confirmed, 1 needed"),
     ],
 )
 def test_what_is_not_known_holds_the_lane_and_says_so(change, missing):
@@ -66,9 +66,9 @@ def test_what_is_not_known_holds_the_lane_and_says_so(change, missing):
     ("change", "missing"),
     [
         ({"hours_soaked": None}, "has not begun"),
-        ({"hours_soaked": 3.0}, "soaked 3.0 of 24.0 h"),
-        ({"exposure": replace(EXPOSURE, inferences=9_999)}, "9,999 of 10,000 inferences"),
-        ({"exposure": replace(EXPOSURE, treated=8, offered=8, confirmed=5, in_flight=3)}, "5 of 6 devices"),
+        ({"hours_soaked": 3.0}, "soaked 3.0 h of 24.0 h"),
+        ({"exposure": replace(EXPOSURE, inferences=9_999)}, "9,999 inferences seen, 10,000 needed"),
+        ({"exposure": replace(EXPOSURE, treated=8, offered=8, confirmed=5, in_flight=3)}, "5 devices confirmed, 6 needed"),
     ],
 )
 def test_a_stage_that_has_not_had_its_time_or_exposure_waits(change, missing):
@@ -122,7 +122,7 @@ def test_half_of_the_treated_devices_must_be_confirmed_however_small_the_minimum
     few = replace(EXPOSURE, treated=100, offered=100, confirmed=40, in_flight=60)
     decision = decide(replace(GOOD, exposure=few))
     assert decision.recommendation is Recommendation.WAIT
-    assert "40 of 50 devices confirmed" in decision.reason
+    assert "40 devices confirmed, 50 needed" in decision.reason
 
 
 def test_a_hand_picked_stage_is_judged_by_hard_limits_alone():
