@@ -8,6 +8,7 @@ from typing import Any
 
 from drift.charts import Effect, IntervalGlyph, effect_text, interval_glyph, interval_text
 from drift.stats.metrics import METRICS
+from rollouts.gate import MEASUREMENTS
 from rollouts.machine import State
 from rollouts.models import LaneTransition
 from rollouts.selectors.board import Board, Cell
@@ -184,11 +185,19 @@ def gate_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     **row,
                     "effect_text": "–" if value is None else f"{value:.3f}",
                     "interval_text": "",
-                    "margin_text": f"{row['margin']:g}" if row.get("margin") is not None else "–",
+                    "margin_text": _bound_text(metric, row.get("margin")),
                     "glyph": None,
                 }
             )
     return shown
+
+
+def _bound_text(name: str, bound: float | None) -> str:
+    """A shape's practical size, or a limit in its own unit."""
+    unit = MEASUREMENTS.get(name, "")
+    if bound is None:
+        return "–"
+    return f"{100 * bound:g} %" if unit == "share" else f"{bound:g} {unit}".rstrip()
 
 
 def moves(timeline: Sequence[LaneTransition]) -> list[dict[str, Any]]:

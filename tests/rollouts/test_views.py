@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from rollouts.machine import State
 from rollouts.models import Approval, Evidence, Rollout
+from rollouts.views.pictures import gate_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,3 +130,11 @@ def test_the_gate_panel_says_which_hardware_target_is_proven(browser_client, cas
     answer = browser_client(cast.engineer).get("/panels/qualifications/?workload=lane-assist&release=4.2.0")
     text = answer.content.decode()
     assert "Pass" in text and "hailo-8" in text
+
+
+def test_limits_stand_in_the_gate_table_in_their_own_units():
+    limits = {"error_rate": 0.05, "energy_mj": 90.0, "something_else": 3.0}
+    rows = [
+        {"kind": "hard limit", "metric": name, "margin": bound, "verdict": "pass"} for name, bound in limits.items()
+    ]
+    assert [row["margin_text"] for row in gate_rows(rows)] == ["5 %", "90 mJ", "3"]
