@@ -68,7 +68,10 @@ def test_what_is_not_known_holds_the_lane_and_says_so(change, missing):
         ({"hours_soaked": None}, "has not begun"),
         ({"hours_soaked": 3.0}, "soaked 3.0 h of 24.0 h"),
         ({"exposure": replace(EXPOSURE, inferences=9_999)}, "9,999 inferences seen, 10,000 needed"),
-        ({"exposure": replace(EXPOSURE, treated=8, offered=8, confirmed=5, in_flight=3)}, "5 devices confirmed, 6 needed"),
+        (
+            {"exposure": replace(EXPOSURE, treated=8, offered=8, confirmed=5, in_flight=3)},
+            "5 devices confirmed, 6 needed",
+        ),
     ],
 )
 def test_a_stage_that_has_not_had_its_time_or_exposure_waits(change, missing):
