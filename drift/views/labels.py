@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -44,9 +45,11 @@ ERRORS_SHOWN = 10
 def labels(request: HttpRequest) -> HttpResponse:
     """The queue, and what the labels say of each release within the time range."""
     params = request.GET
+    workload = _workload(params.get("workload", ""))
+    if workload is None and "workload" not in params and (newest := _newest_workload()):
+        return redirect(f"{request.path}?{urlencode({**params.dict(), 'workload': newest})}")
     sampling = page.Choice("sampling", "Why", params.get("sampling", ""), list(Sampling.choices[:2]))
     state = page.context(request, now=timezone.now(), filters=FILTERS, more=(sampling,), default="-30d")
-    workload = _workload(params.get("workload", ""))
     found = accuracy_by_release(workload, start=state["range"].start, end=state["range"].end) if workload else []
     return render(
         request,
@@ -212,6 +215,11 @@ def _workload(slug: str) -> Workload | None:
         return Workload.objects.filter(slug=slug).first()
     found = list(Workload.objects.order_by("slug")[:2])
     return found[0] if len(found) == 1 else None
+
+
+def _newest_workload() -> str | None:
+    """The workload whose inferences were drawn last, for whoever names none."""
+    return LabelRequest.objects.order_by("-created_at", "-id").values_list("workload__slug", flat=True).first()
 
 
 def _address(workload: Workload) -> str:

@@ -305,7 +305,14 @@ def chart_of(finding: Finding) -> Chart:
         return creep_chart(
             steps, metric=finding.metric, anchor=detail["anchor"], margin=detail["margin"], footing=footing
         )
-    return Chart.nothing(Empty("no_data_in_range", "There is no series yet", finding.reason), Footing(as_of=as_of))
+    title, text = "There is no series yet", finding.reason
+    if not text:
+        # a finding that was reached has its steps, unless they were kept in another form then
+        title, text = (
+            "Computed by an earlier version",
+            "The next computation, tonight or by Compute now, brings the series.",
+        )
+    return Chart.nothing(Empty("no_data_in_range", title, text), Footing(as_of=as_of))
 
 
 def summed_steps(finding: Finding) -> list[SummedStep]:

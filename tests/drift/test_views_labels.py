@@ -6,6 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from drift.models import Label, LabelRequest
+from fleet.models import Workload
 from telemetry.models import ClassLabel
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +55,14 @@ def test_the_queue_shows_why_an_inference_is_asked_and_with_which_chance(request
     for words in ("s3://frames/17.jpg", "cam-001", "61.0", "Because the model was uncertain", "1.25", "1 waiting"):
         assert words in text, words
     assert 'data-label-key="r"' in text and ">no-sign <kbd" in text
+
+
+def test_who_names_no_workload_gets_the_one_that_was_drawn_from_last(request_row, cast, browser_client, now) -> None:
+    client = browser_client(cast.engineer)
+    assert client.get(PAGE).status_code == 200, "there is only one"
+    Workload.objects.create(slug="pallets", name="Pallets", created_at=now)
+    assert client.get(f"{PAGE}?from=-7d").headers["Location"] == f"{PAGE}?from=-7d&workload=lane-assist"
+    assert "Which workload?" in client.get(f"{PAGE}?workload=").content.decode()
 
 
 def test_right_wrong_and_cannot_tell_bring_the_next_one_in_place(request_row, cast, browser_client) -> None:
