@@ -129,7 +129,10 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A defect, whose details are in the server's log; or the database is away, which is said plainly and with 503."""
+    """A defect, whose details are in the server's log.
+
+    Where the database is away that is said plainly, with 503; a value that it cannot hold is a bad request.
+    """
     failure = sys.exc_info()[1]
     if failure is not None and status_of(failure) == 503:
         logger.warning("Answered 503: %s", failure)
@@ -137,6 +140,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             return problem_response(503, "unavailable", "The database cannot be reached at present.", headers=headers)
         return unavailable_page()
+    if isinstance(failure, DataError) and not _wants_json(request):
+        # Text with a NUL in an address or a form, a number beyond what a column holds.
+        return defaults.bad_request(request, failure)
     if _wants_json(request):
         return problem_response(500, "server_error", "The server failed; its log says why.")
     return defaults.server_error(request)

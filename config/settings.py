@@ -87,7 +87,6 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
     "fleet.middleware.RequireLength",
-    "fleet.middleware.RefuseNul",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

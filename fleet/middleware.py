@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.middleware.gzip import GZipMiddleware
 
@@ -33,32 +32,6 @@ class RequireLength:
         if not getattr(getattr(view, "cls", None), "parser_classes", None):
             return None
         return problem_response(411, "length_required", "Send the body with a Content-Length, not in chunks.")
-
-
-class RefuseNul:
-    """Answers 400 to a page whose address or form has a NUL character in it, which the database cannot look for.
-
-    The REST framework's views refuse it themselves, with the field that has it.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on."""
-        return self.get_response(request)
-
-    def process_view(
-        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
-    ) -> HttpResponse | None:
-        """Refuse in front of the view."""
-        if hasattr(view, "cls"):
-            return None
-        given = [request.GET] + ([request.POST] if request.method == "POST" else [])
-        texts = [request.path, *(text for query in given for texts in query.lists() for text in (texts[0], *texts[1]))]
-        if any("\0" in text for text in texts):
-            raise BadRequest("The address or the form has a NUL character in it.")
-        return None
 
 
 class CompressText(GZipMiddleware):

@@ -93,16 +93,18 @@ def test_a_page_is_sent_compressed(cast, browser_client):
     assert b"<h1>Devices" in gzip.decompress(answer.content)
 
 
-@pytest.mark.parametrize("address", ["/devices/?region=%00", "/rollouts/?workload=a%00", "/devices/a%00b/", "/?q=%00"])
+@pytest.mark.parametrize("address", ["/rollouts/?workload=a%00", "/decisions/%00/", "/webhooks/?endpoint=%00"])
 def test_a_nul_in_an_address_is_a_bad_request_in_words_and_not_a_defect(cast, browser_client, address):
-    answer = browser_client(cast.manager).get(address)
+    browser = browser_client(cast.manager)
+    browser.raise_request_exception = False
+    answer = browser.get(address)
     assert answer.status_code == 400 and "This cannot be read" in answer.content.decode()
 
 
 def test_a_nul_in_a_form_is_a_bad_request(cast, browser_client):
-    answer = browser_client(cast.manager).post(
-        "/webhooks/", {"name": "a\0", "url": "https://x.org", "secret": "s" * 20}
-    )
+    browser = browser_client(cast.manager)
+    browser.raise_request_exception = False
+    answer = browser.post("/webhooks/", {"name": "a\0", "url": "https://x.org", "secret": "s" * 20})
     assert answer.status_code == 400
 
 
