@@ -256,7 +256,7 @@ def missing_from(text, reasons):
     def is_shown(status, code):
         kind = f"whole request, {status}" if status else "record in "
         return any(
-            f"<code>{code}</code>" in row
+            f">{code}</code>" in row
             and kind in row
             and html.escape(REASONS[status, code]) in row
             and "Newest sample" in row
