@@ -1,7 +1,7 @@
-"""Work of many threads done together: whoever comes while nothing is under way does his own and all that waits.
+"""Work of many threads done together: whoever finds nothing under way does his own piece, and all that waits with it.
 
-Nobody waits for others to come, so a lone request takes as long as before. While one thread is at work for its group,
-the next group gathers; when it is done, the first of those who wait leads on.
+Nobody waits for others to come, so a lone request takes as long as before. While some threads are at work for their
+groups, the next group gathers; when one of them is done, the first of those who wait leads on.
 """
 
 from __future__ import annotations
@@ -41,21 +41,22 @@ class _Ticket(Generic[E, R]):
 
 
 class Gathering(Generic[E, R]):
-    """Does pieces of work in groups, one group at a time.
+    """Does pieces of work in groups.
 
     Args:
         work: does a group's work; an outcome for each piece, in their order, an exception among them where one failed.
         most: pieces in a group.
         most_weight: what the pieces of a group weigh together, unless it is a single one.
+        groups: groups that may be under way at a time.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[E]], Sequence[R | BaseException]], *, most: int, most_weight: int
+        self, work: Callable[[Sequence[E]], Sequence[R | BaseException]], *, most: int, most_weight: int, groups: int
     ) -> None:
-        self._work, self._most, self._most_weight = work, most, most_weight
+        self._work, self._most, self._most_weight, self._groups = work, most, most_weight, groups
         self._lock = threading.Lock()
         self._waiting: list[_Ticket[E, R]] = []
-        self._is_led = False
+        self._under_way = 0
 
     def take(self, entry: E) -> R:
         """Have a piece of work done, by this thread or by another one.
@@ -65,43 +66,44 @@ class Gathering(Generic[E, R]):
         """
         ticket: _Ticket[E, R] = _Ticket(entry)
         with self._lock:
-            self._waiting.append(ticket)
-            leads, self._is_led = not self._is_led, True
+            leads = self._under_way < self._groups
+            if leads:
+                self._under_way += 1
+            else:
+                self._waiting.append(ticket)
         if not leads:
             ticket.turn.acquire()
         if not ticket.is_done:
-            self._lead()
+            self._lead(ticket)
         if isinstance(ticket.outcome, BaseException):
             raise ticket.outcome
         return ticket.outcome
 
-    def _lead(self) -> None:
-        """Do the work of a group, to which the one who leads belongs as the first that waits."""
-        group = self._next_group()
+    def _lead(self, first: _Ticket[E, R]) -> None:
+        """Do the work of a group that begins with one's own piece, and name who leads next."""
+        group = self._group_of(first)
         try:
             outcomes: Sequence[R | BaseException] = self._work([ticket.entry for ticket in group])
         except BaseException as error:
             outcomes = [error] * len(group)
         with self._lock:
-            heir = self._waiting[0] if self._waiting else None
-            self._is_led = heir is not None
+            heir = self._waiting.pop(0) if self._waiting else None
+            if heir is None:
+                self._under_way -= 1
         if heir is not None:
             heir.turn.release()
         for ticket, outcome in zip(group, outcomes, strict=True):
             ticket.outcome, ticket.is_done = outcome, True
             ticket.turn.release()
 
-    def _next_group(self) -> list[_Ticket[E, R]]:
-        """Take the first that waits, and with it whatever fits."""
-        group: list[_Ticket[E, R]] = []
-        left: list[_Ticket[E, R]] = []
-        keys: set[Hashable] = set()
-        weight = 0
+    def _group_of(self, first: _Ticket[E, R]) -> list[_Ticket[E, R]]:
+        """A piece and whatever of those that wait fits to it."""
+        group, left = [first], []
+        keys, weight = {first.entry.key}, first.entry.weight
         with self._lock:
             for ticket in self._waiting:
                 key, further = ticket.entry.key, ticket.entry.weight
-                fits = len(group) < self._most and weight + further <= self._most_weight
-                if group and (key in keys or not fits):
+                if key in keys or len(group) == self._most or weight + further > self._most_weight:
                     left.append(ticket)
                     continue
                 group.append(ticket)

@@ -53,7 +53,7 @@ def known_sender(raw_token: str, now: datetime) -> KnownSender | None:
 
 
 def seen_token(raw_token: str) -> SeenToken | None:
-    """The token, if this process has found it good before; that lets a body be read and nothing more."""
+    """The token, if this process has found it good before; then it may wait with others to be looked at again."""
     parts = tokens.parse(raw_token, tokens.TOKEN_PREFIX)
     row = _seen.get(parts[0]) if parts else None
     if row is None or not tokens.secret_matches(*parts, row.secret_hmac, row.pepper_version):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event, Semaphore
+from threading import Barrier, Event, Semaphore
 
 import pytest
 
@@ -38,7 +38,7 @@ class Bench:
         self.groups: list[list[str]] = []
         self._outcome, self._begun, self._may_end = outcome, Event(), Event()
         self._waiting = Watched()
-        self.gathering = Gathering(self._work, **({"most": 100, "most_weight": 100} | limits))
+        self.gathering = Gathering(self._work, **({"most": 100, "most_weight": 100, "groups": 1} | limits))
 
     def _work(self, pieces: Sequence[Piece]) -> list:
         if not self.groups:
@@ -61,7 +61,7 @@ class Bench:
 
 
 def test_a_lone_piece_is_done_at_once():
-    gathering = Gathering(lambda pieces: [piece.name for piece in pieces], most=9, most_weight=9)
+    gathering = Gathering(lambda pieces: [piece.name for piece in pieces], most=9, most_weight=9, groups=1)
     assert gathering.take(Piece("a", 1)) == "a"
     assert gathering.take(Piece("b", 1)) == "b"
 
@@ -71,6 +71,18 @@ def test_what_comes_meanwhile_is_done_together_and_each_gets_its_own_outcome():
     running = bench.run(Piece("a", 1), Piece("b", 2), Piece("c", 3), Piece("d", 4))
     assert bench.groups == [["a"], ["b", "c", "d"]]
     assert [future.result() for future in running] == ["a", "b", "c", "d"]
+
+
+def test_as_many_groups_are_under_way_at_once_as_may_be():
+    both = Barrier(2)
+
+    def work(pieces: Sequence[Piece]) -> list[str]:
+        both.wait(timeout=30)
+        return [piece.name for piece in pieces]
+
+    gathering = Gathering(work, most=9, most_weight=9, groups=2)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(gathering.take, (Piece("a", 1), Piece("b", 1)))) == ["a", "b"]
 
 
 def test_two_pieces_with_one_key_are_done_one_after_the_other():

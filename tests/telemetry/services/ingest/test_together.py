@@ -155,9 +155,10 @@ class Sender:
         assert known_sender(self.token, now).pk == device.pk
 
     def entry(self, now, **changes) -> together._Entry:
-        """A batch of it, ready to be taken."""
-        [work] = works([self.device], [envelope(now, **changes)], now)
-        return together._Entry(senders.seen_token(self.token), work)
+        """A batch of it, ready to be taken; its labels have been seen."""
+        body = envelope(now, **changes)
+        works([self.device], [body], now)
+        return together._Entry(senders.seen_token(self.token), encode(body), "", now, None)
 
     def send(self, now, **changes):
         """The answer to a batch."""
