@@ -1,8 +1,8 @@
 """Batches that come at the same time, from distinct devices, taken in one transaction.
 
-A transaction costs about as much as a small batch, and so does each pass of numpy over a few records: of sixteen batches
-of 60 records taken at once, each needs a quarter of the processor time that it needs alone, and a fifth of the time of
-the database (measured in one process).
+A transaction costs about as much as a small batch, and so does each pass of numpy over a few records: of sixteen
+batches of 60 records taken at once, each needs a quarter of the processor time that it needs alone, and a fifth of the
+time of the database (measured in one process).
 """
 
 from __future__ import annotations

@@ -219,14 +219,17 @@ def test_what_asks_for_more_than_storing_is_not_taken_together(fleet, now, chang
 @pytest.mark.django_db
 def test_a_conflict_and_a_throttled_device_are_refused_alone(fleet, now, settings):
     take(works([fleet[0].device], [envelope(now, uptime_ms=5)], now))
-    for _ in range(int(settings.INGEST_BURST * 1.2) + 1):
-        if allowances.take(f"ingest-bulk:{fleet[1].device.pk}", rate=settings.INGEST_RATE, size=settings.INGEST_BURST):
-            break
+    settings.INGEST_RATE, settings.INGEST_BURST = 0.001, 1
+    assert fleet[1].send(now, seq=7)["duplicate"] is False
     conflict, throttled, fine = together._take([sender.entry(now) for sender in fleet])
     assert isinstance(conflict, BatchConflict)
     assert isinstance(throttled, TooMany)
     assert fine["duplicate"] is False
-    assert set(Batch.objects.values_list("device_id", flat=True)) == {fleet[0].device.pk, fleet[2].device.pk}
+    assert set(Batch.objects.values_list("device_id", "batch_seq")) == {
+        (fleet[0].device.pk, 1),
+        (fleet[1].device.pk, 7),
+        (fleet[2].device.pk, 1),
+    }
 
 
 @pytest.mark.django_db(transaction=True)
