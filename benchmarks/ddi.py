@@ -21,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.load import answer
 from benchmarks.product import CHECKOUT, WebServer, temporary_product
 
 TARGETS = ("orin-nx-16", "hailo-8")
@@ -54,13 +55,7 @@ def poll(job: PollJob) -> tuple[int, float, list[float]]:
     while time.perf_counter() - start < job.seconds:
         sent = time.perf_counter()
         connection.sendall(requests[len(waits) % len(requests)])
-        answer = connection.recv(65536)
-        while b"\r\n\r\n" not in answer:
-            answer += connection.recv(65536)
-        head, _, rest = answer.partition(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        while len(rest) < length:
-            rest += connection.recv(65536)
+        head, rest = answer(connection)
         if not head.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"The server answered {head[:80]!r} {rest[:300]!r}")
         waits.append(time.perf_counter() - sent)
@@ -168,8 +163,8 @@ def queries_per_poll(fleet: Fleet) -> None:
         with CaptureQueriesContext(
             connection,
         ) as captured:
-            answer = http.get(f"/DEFAULT/controller/v1/{serial}", headers=headers)
-        assert answer.status_code == 200, answer.content
+            found = http.get(f"/DEFAULT/controller/v1/{serial}", headers=headers)
+        assert found.status_code == 200, found.content
         writes = sum(not query["sql"].startswith("SELECT") for query in captured.captured_queries)
         print(f"    {title:<28} {len(captured):>2} statements, {writes} of them writing")
 

@@ -42,6 +42,18 @@ class CopyJob:
     seconds: float
 
 
+def answer(connection: socket.socket) -> tuple[bytes, bytes]:
+    """Head and content of the next answer on a connection that goes on."""
+    read = connection.recv(65536)
+    while b"\r\n\r\n" not in read:
+        read += connection.recv(65536)
+    head, _, content = read.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(content) < length:
+        content += connection.recv(65536)
+    return head, content
+
+
 def post(job: HttpJob) -> tuple[int, float, list[float]]:
     """Post until the time is over; how many were stored, seconds, and the time to each acknowledgement."""
     connection = socket.create_connection(("127.0.0.1", job.port))
@@ -68,13 +80,7 @@ def post(job: HttpJob) -> tuple[int, float, list[float]]:
             body = body.replace(SEQ, b"%09d" % (100_000_000 + job.first_seq + n), 1)
         sent = time.perf_counter()
         connection.sendall(heads[n % len(job.bodies)] + body)
-        answer = connection.recv(65536)
-        while b"\r\n\r\n" not in answer:
-            answer += connection.recv(65536)
-        head, _, rest = answer.partition(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        while len(rest) < length:
-            rest += connection.recv(65536)
+        head, rest = answer(connection)
         waits.append(time.perf_counter() - sent)
         if not head.startswith(b"HTTP/1.1 200") or b'"rejected":0' not in rest or b'"duplicate":false' not in rest:
             raise SystemExit(f"The server answered {head[:80]!r} {rest[:500]!r}")
