@@ -115,7 +115,9 @@ class Bench:
         """Post bodies that `make(connection)` builds, on every connection."""
         self.runs += 1
         jobs = [
-            HttpJob(port, self.tokens[c], make(c), seconds or self.seconds, 0, pace=pace)
+            HttpJob(
+                port, self.tokens[c], make(c), seconds or self.seconds, 0, pace=pace, phase=pace * c / self.connections
+            )
             for c in range(self.connections)
         ]
         return self.run(jobs)

@@ -21,7 +21,10 @@ SEQ = b"@@@@@@@@@"  # replaced by a number of as many digits, so that lengths st
 
 @dataclass(frozen=True)
 class HttpJob:
-    """One connection's work: bodies to post in turn for some seconds, at a pace (seconds per request) or at once."""
+    """One connection's work: bodies to post in turn for some seconds, at a pace (seconds per request) or at once.
+
+    `phase` are the seconds before the first: devices that keep a pace do not all send at the same moment.
+    """
 
     port: int
     token: str
@@ -30,6 +33,7 @@ class HttpJob:
     first_seq: int
     encoding: str = ""
     pace: float = 0.0
+    phase: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def post(job: HttpJob) -> tuple[int, float, list[float]]:
     start = time.perf_counter()
     while (now := time.perf_counter()) - start < job.seconds:
         if job.pace:
-            due = start + n * job.pace
+            due = start + job.phase + n * job.pace
             if due > now:
                 time.sleep(due - now)
         if job.encoding and n >= len(job.bodies):
