@@ -9,9 +9,7 @@ from drift.models.evaluations import Progress
 from drift.services import runs
 from drift.services.cohorts import cohorts
 from rollouts.models import Holdback
-from rollouts.services import deciding
 from telemetry.services.folding import fold
-from tests.rollouts.conftest import actor_of, hash_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,17 +28,7 @@ def completed(play, cast):
     )
     game.pass_time()
     game.pass_time()
-    for lane in game.rollout.lanes.all():
-        deciding.promote(
-            game.rollout,
-            by=cast.administrator,
-            actor=actor_of(cast.administrator),
-            now=game.now,
-            reason="The watch against the hold-backs goes on.",
-            evidence_hash=hash_of(lane),
-            override=True,
-        )
-    assert set(game.states().values()) == {"completed"}
+    game.complete(cast.administrator, "The watch against the hold-backs goes on.")
     return game
 
 

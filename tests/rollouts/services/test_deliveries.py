@@ -180,8 +180,6 @@ def test_a_device_has_one_open_delivery_per_workload(game):
 
 def test_holdbacks_get_the_release_when_the_watch_is_over(quick, cast):
     from rollouts.models import Holdback
-    from rollouts.services import deciding
-    from tests.rollouts.conftest import hash_of
 
     stages = [{"name": "fleet", "share": 1.0, "minimum_soak_s": 0, "minimum_inferences": 100, "minimum_devices": 1}]
     game = quick(advised=False, per_target=10, stages=stages, policy={"hold_back_share": 0.2, "watch_s": 3600})
@@ -190,17 +188,7 @@ def test_holdbacks_get_the_release_when_the_watch_is_over(quick, cast):
     for _ in range(4):
         game.pass_time()
     assert not {serial for serial, release in game.field.running.items() if release == "4.2.0"} & held
-    for lane in game.rollout.lanes.all():
-        deciding.promote(
-            game.rollout,
-            by=cast.administrator,
-            actor=actor_of(cast.administrator),
-            now=game.now,
-            reason="Two hold-backs cannot decide it.",
-            evidence_hash=hash_of(lane),
-            override=True,
-        )
-    assert set(game.states().values()) == {"completed"}
+    game.complete(cast.administrator, "Two hold-backs cannot decide it.")
     game.pass_time()
     assert Delivery.objects.filter(device__serial__in=held).count() == 0
     game.now += timedelta(hours=1)
